@@ -1,0 +1,423 @@
+"""One run of the model core as frozen data: what is built, trained and scored.
+
+Every field is part of the identity of a result unless it is marked ``execution()``: those change how fast or where the
+work runs, never what comes out. A knob added later is declared ``knob(default)``: while it has its neutral default it is
+left out of the canonical form, so older keys stay valid. Checks that need one section live in that section's
+``__post_init__``; checks across sections live in ``Config``. Standard library only: planning imports this module.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isqrt
+from typing import Any, Literal
+
+from mm1core.errors import ConfigError
+
+
+def execution(default: Any) -> Any:
+    """A field that cannot change the result (workers, device, cadence of saving)."""
+    return field(default=default, metadata={"identity": False})
+
+
+def knob(default: Any) -> Any:
+    """A field added after the first release: left out of the identity while it equals ``default``."""
+    return field(default=default, metadata={"neutral": default})
+
+
+def _require(condition: bool, key: str, problem: str) -> None:
+    if not condition:
+        raise ConfigError(key, problem)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """What the image encoder sees."""
+
+    resolution: int = 48
+    """Side of the square input in pixels. More pixels at a fixed patch size are more patches: the paper's axis."""
+    patch_size: int = 8
+    """Side of a patch in pixels."""
+    acuity: int | None = None
+    """If set, the image is averaged down to this many pixels and enlarged again: detail changes, patches do not."""
+
+    def __post_init__(self) -> None:
+        _require(self.patch_size > 0, "image.patch_size", f"{self.patch_size} must be positive")
+        _require(
+            self.resolution > 0 and self.resolution % self.patch_size == 0,
+            "image.resolution",
+            f"{self.resolution} px is not divisible by image.patch_size={self.patch_size}; "
+            f"use a multiple such as {max(1, self.resolution // self.patch_size) * self.patch_size}",
+        )
+        _require(
+            self.acuity is None or 0 < self.acuity <= self.resolution,
+            "image.acuity",
+            f"{self.acuity} px must lie between 1 and image.resolution={self.resolution}",
+        )
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.resolution // self.patch_size
+
+    @property
+    def num_patches(self) -> int:
+        return self.grid**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderTrainingConfig:
+    """The shared stage that pre-trains the image encoder before the decoder sees it."""
+
+    steps: int = 400
+    """Optimizer steps."""
+    batch_size: int = 96
+    """Images (and captions, for CLIP) per step."""
+    source: str = "synthetic_captions"
+    """The data source whose documents supply the images and captions: a key of ``data.mix``."""
+    learning_rate: float = 3e-3
+    """AdamW peak rate, for vectors and embeddings."""
+    matrix_learning_rate: float = 0.01
+    """Muon peak rate, for matrices."""
+    warmup_steps: int = 20
+    text_layers: int = 1
+    """CLIP: layers of the text encoder that is thrown away afterwards."""
+    head_layers: int = 2
+    """AIM: residual blocks of the pixel head that is thrown away afterwards."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "text_layers", "head_layers"):
+            _require(getattr(self, name) > 0, f"encoder.training.{name}", "must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """The image encoder: a vision transformer and how it was pre-trained (MM1, Table 1)."""
+
+    objective: Literal["none", "clip", "aim"] = "clip"
+    """``clip``: contrastive with captions. ``aim``: next-patch regression. ``none``: random start, no stage."""
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    mlp_ratio: int = 4
+    """Width of the feed-forward layer over ``width``."""
+    position_std: float = 0.3
+    """Standard deviation of the learned positions at the start."""
+    frozen: bool = False
+    """Keep the encoder's weights fixed while the decoder trains."""
+    seed: int | None = None
+    """Seed of the pre-training stage; by default the trial's own, so that seeds are full replicates."""
+    training: EncoderTrainingConfig = EncoderTrainingConfig()
+
+    def __post_init__(self) -> None:
+        _require(self.layers > 0, "encoder.layers", "must be positive")
+        _require(
+            self.heads > 0 and self.width % self.heads == 0,
+            "encoder.width",
+            f"{self.width} is not divisible by encoder.heads={self.heads}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectorConfig:
+    """The vision-language connector: patch features to image tokens (MM1, section 3.1; Fig. 4)."""
+
+    kind: Literal["average_pool", "attention_pool", "c_abstractor"] = "average_pool"
+    num_tokens: int = 9
+    """Image tokens handed to the decoder per image; a square number."""
+    heads: int = 4
+    """``attention_pool``: heads of the pooling attention."""
+    width: int = 64
+    """``c_abstractor``: channels of its convolutions."""
+    depth: int = 1
+    """``c_abstractor``: RegNet blocks before and after the pooling (Honeybee uses 3)."""
+    mlp_depth: int = 2
+    """``c_abstractor``: linear layers of the read-out."""
+    scale: float = 0.5
+    """Image tokens are layer-normed, given a slot embedding and multiplied by this, to match word embeddings in size."""
+
+    def __post_init__(self) -> None:
+        side = isqrt(max(0, self.num_tokens))
+        _require(
+            self.num_tokens > 0 and side**2 == self.num_tokens,
+            "connector.num_tokens",
+            f"{self.num_tokens} must be a square, such as {max(1, side) ** 2} or {(side + 1) ** 2}",
+        )
+        for name in ("heads", "width", "depth", "mlp_depth"):
+            _require(getattr(self, name) > 0, f"connector.{name}", "must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """The language model: a causal decoder built by Transformers from this configuration."""
+
+    architecture: str = "granite"
+    """A Transformers ``model_type`` with rotary positions, such as ``granite``, ``llama`` or ``qwen2``."""
+    width: int = 64
+    layers: int = 3
+    heads: int = 4
+    mlp_ratio: int = 4
+    rope_base: float = 1000.0
+    embedding_std: float = 0.5
+    """Standard deviation of the word embeddings (tied to the output) at the start."""
+    logits_scale: float = 0.125
+    """Logits are multiplied by this."""
+    residual_scale: float = 0.3
+    """Matrices that write to the residual stream start at this over sqrt(fan-in)."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further keyword arguments of the Transformers configuration class, by its own names."""
+
+    def __post_init__(self) -> None:
+        _require(self.layers > 0, "decoder.layers", "must be positive")
+        _require(
+            self.heads > 0 and self.width % self.heads == 0,
+            "decoder.width",
+            f"{self.width} is not divisible by decoder.heads={self.heads}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """The procedural image-text world: scenes of coloured shapes and a digit, described in dialects."""
+
+    seed: int = 0
+    """Seed of the world itself: which scenes exist, which facts hold. Not the trial's seed."""
+    train_scenes: int = 12_000
+    evaluation_scenes: int = 1_500
+    """Scenes held out for each of the validation and the test split."""
+    cell: int = 16
+    """Side of a grid cell in pixels; three cells make the canvas."""
+    dialects: int = 3
+    """Synonym sets for colours and digits. Nothing in an image says which one a document speaks."""
+    alt_text: float = 0.0
+    """Share of ``captions`` written as noisy alt-text; ``synthetic_captions`` are always detailed."""
+    wrong_colour: float = 0.4
+    """Share of alt-texts that name a wrong colour."""
+    off_image: float = 0.4
+    """Share of statements in interleaved documents that are not about the image before them."""
+    fact_names: int = 48
+    """Names of which the text-only facts speak."""
+
+    def __post_init__(self) -> None:
+        for name in ("train_scenes", "evaluation_scenes", "cell", "fact_names"):
+            _require(getattr(self, name) > 0, f"data.world.{name}", "must be positive")
+        _require(1 <= self.dialects <= 3, "data.world.dialects", f"{self.dialects} must be 1, 2 or 3")
+        for name in ("alt_text", "wrong_colour", "off_image"):
+            _require(0 <= getattr(self, name) <= 1, f"data.world.{name}", "is a share between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesConfig:
+    """A data source read from files, instead of the world."""
+
+    format: Literal["webdataset", "jsonl"]
+    """``webdataset``: tar shards of image + txt/json members. ``jsonl``: one JSON object with ``text`` per line."""
+    paths: tuple[str, ...] = field(metadata={"identity": False})
+    """Files or glob patterns. Their names are not identity: ``fingerprint`` is."""
+    fingerprint: str = ""
+    """Digest of the files' content, filled in when the sweep is read."""
+    held_out: float = 0.1
+    """Share of samples kept for each of the validation and the test split, chosen by a hash of the sample's key."""
+    max_broken: float = 0.01
+    """Share of broken members above which indexing stops."""
+    max_pixels: int = 50_000_000
+    """Images with more pixels than this are quarantined unread (decompression bombs)."""
+    group: str | None = None
+    """A JSON field: samples that share its value fall in the same split. By default each sample is its own group."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.paths) > 0, "data.sources.*.paths", "is empty; name at least one file or pattern")
+        _require(0 <= self.held_out < 0.5, "data.sources.*.held_out", "is a share of at least 0 and below 0.5")
+        _require(0 <= self.max_broken <= 1, "data.sources.*.max_broken", "is a share between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """The tokenizer of file sources: a byte-level BPE trained as a stage, or one loaded from a path."""
+
+    vocabulary: int = 1024
+    """Entries of the trained vocabulary."""
+    path: str | None = field(default=None, metadata={"identity": False})
+    """A ``tokenizer.json`` to use instead of training one."""
+    fingerprint: str = ""
+    """Digest of the file at ``path``, filled in when the sweep is read."""
+
+    def __post_init__(self) -> None:
+        _require(self.vocabulary >= 300, "data.tokenizer.vocabulary", f"{self.vocabulary} must be at least 300")
+
+
+SOURCE_NAMES = ("captions", "synthetic_captions", "interleaved", "text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where documents come from, in which proportion, and how they are packed into rows."""
+
+    mix: Mapping[str, float] = field(
+        default_factory=lambda: {"captions": 0.45, "interleaved": 0.45, "text": 0.10},
+    )
+    """Weight of each source, by rows and so by tokens; normalised to sum to one."""
+    world: WorldConfig = WorldConfig()
+    sources: Mapping[str, FilesConfig] = field(default_factory=dict)
+    """Sources read from files, by name. Empty: the world supplies all four."""
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    row_tokens: int = 160
+    """Length of a packed row in tokens, image tokens included."""
+    images_per_row: int = 8
+    """Most images in a row (MM1: 16 in a sequence of 4,096), so that fewer image tokens do not mean more images."""
+    answer_weight: float = 4.0
+    """Loss weight of answer words (colour, digit, count, place); other text tokens weigh 1, image tokens 0."""
+
+    def __post_init__(self) -> None:
+        known = tuple(self.sources) or SOURCE_NAMES
+        for name, weight in self.mix.items():
+            _require(name in known, f"data.mix.{name}", f"is no source; known are {', '.join(known)}")
+            _require(weight >= 0, f"data.mix.{name}", f"{weight} must not be negative")
+        _require(sum(self.mix.values()) > 0, "data.mix", "sums to 0; give at least one source a positive weight")
+        for name, source in self.sources.items():
+            _require(name in SOURCE_NAMES, f"data.sources.{name}", f"must be one of {', '.join(SOURCE_NAMES)}")
+            expected = "jsonl" if name == "text" else "webdataset"
+            _require(
+                source.format == expected, f"data.sources.{name}.format", f"must be {expected} for the source {name!r}"
+            )
+        _require(self.row_tokens > 0, "data.row_tokens", "must be positive")
+        _require(self.images_per_row > 0, "data.images_per_row", "must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisationConfig:
+    """Optimizers and their schedule."""
+
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """``muon``: Muon for matrices, AdamW for the rest. ``adamw``: AdamW for everything."""
+    matrix_learning_rate: float = 0.01
+    """Muon peak rate."""
+    learning_rate: float = 3e-3
+    """AdamW peak rate."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW moments."""
+    weight_decay: float = 0.0
+    """Decoupled decay of AdamW matrices."""
+    warmup_steps: int = 20
+    """Steps of linear warm-up."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """Shape of the decay after ``decay_start``."""
+    decay_start: float = 0.5
+    """Share of the budget after which the rate decays; before it the rate is constant."""
+    final_fraction: float = 0.02
+    """Rate at the end over the peak rate (MM1: cosine to 0.1)."""
+    gradient_clip: float = 1.0
+    """Largest global gradient norm."""
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, "optimisation.learning_rate", "must be positive")
+        _require(self.matrix_learning_rate > 0, "optimisation.matrix_learning_rate", "must be positive")
+        _require(0 <= self.decay_start <= 1, "optimisation.decay_start", "is a share between 0 and 1")
+        _require(0 <= self.final_fraction <= 1, "optimisation.final_fraction", "is a share between 0 and 1")
+        _require(self.gradient_clip > 0, "optimisation.gradient_clip", "must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The budget of the pre-training stage and how it is executed."""
+
+    steps: int = 300
+    """Optimizer steps."""
+    rows_per_step: int = 8
+    """Packed rows in one optimizer step, over all ranks and micro-batches."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    micro_batches: int = execution(1)
+    """Parts in which a step's rows are computed; memory changes, the loss does not."""
+    checkpoint_every: int = execution(100)
+    """Steps between checkpoints: the most that is repeated after a kill."""
+    log_every: int = execution(10)
+    """Steps between lines of the spool."""
+    data_workers: int = execution(0)
+    """Processes that prepare batches."""
+    device: str = execution("auto")
+    """``auto`` takes a GPU where there is one."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "rows_per_step", "micro_batches", "checkpoint_every", "log_every"):
+            _require(getattr(self, name) > 0, f"training.{name}", "must be positive")
+        _require(
+            self.rows_per_step % self.micro_batches == 0,
+            "training.micro_batches",
+            f"{self.micro_batches} does not divide training.rows_per_step={self.rows_per_step}",
+        )
+        _require(self.data_workers >= 0, "training.data_workers", "must not be negative")
+
+
+TASK_NAMES = ("colour", "digit", "count", "captioning", "text_core")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How a trained model is scored. The same items and demonstrations for every arm and seed."""
+
+    tasks: tuple[str, ...] = TASK_NAMES
+    """The world has all five; file sources have ``captioning``."""
+    shots: tuple[int, ...] = (0, 4, 8)
+    """Demonstrations before the query; the demonstrations of fewer shots are the first of those of more."""
+    items: int = 512
+    """Items per task."""
+    split: Literal["validation", "test"] = "test"
+    """``validation`` is for choosing settings, ``test`` for reporting them."""
+    seed: int = 0
+    """Seed of the choice of demonstrations."""
+    max_new_tokens: int = 32
+    """Most tokens decoded for a caption."""
+    every: int | None = None
+    """Steps between intermediate scores on the validation split, for pruners; none by default."""
+    intermediate_items: int = 128
+    """Items per task of an intermediate score."""
+    batch_size: int = execution(64)
+    """Items decoded side by side."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.tasks) > 0, "evaluation.tasks", "is empty")
+        for name in self.tasks:
+            _require(name in TASK_NAMES, "evaluation.tasks", f"{name!r} is no task; known are {', '.join(TASK_NAMES)}")
+        _require(
+            len(self.shots) > 0 and all(shots >= 0 for shots in self.shots) and len(set(self.shots)) == len(self.shots),
+            "evaluation.shots",
+            f"{list(self.shots)} must be distinct and not negative",
+        )
+        for name in ("items", "intermediate_items", "batch_size", "max_new_tokens"):
+            _require(getattr(self, name) > 0, f"evaluation.{name}", "must be positive")
+        _require(self.every is None or self.every > 0, "evaluation.every", "must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One arm: everything but the trial's seed."""
+
+    image: ImageConfig = ImageConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    connector: ConnectorConfig = ConnectorConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    data: DataConfig = field(default_factory=DataConfig)
+    optimisation: OptimisationConfig = OptimisationConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self) -> None:
+        _require(
+            self.connector.num_tokens <= self.image.num_patches,
+            "connector.num_tokens",
+            f"{self.connector.num_tokens} image tokens cannot come from {self.image.num_patches} patches "
+            f"(image.resolution={self.image.resolution}, image.patch_size={self.image.patch_size}); "
+            "lower it or raise image.resolution",
+        )
+        _require(
+            self.connector.num_tokens + 2 <= self.data.row_tokens,
+            "data.row_tokens",
+            f"{self.data.row_tokens} tokens have no room for one image of {self.connector.num_tokens} tokens and text",
+        )
+        if self.encoder.objective != "none":
+            known = tuple(self.data.sources) or SOURCE_NAMES
+            source = self.encoder.training.source
+            _require(
+                source in known and source != "text",
+                "encoder.training.source",
+                f"{source!r} has no images here; use one of {', '.join(name for name in known if name != 'text')}",
+            )

@@ -1,0 +1,1 @@
+"""From documents to batches: sources, the mix, rows packed exactly, files read at random."""

@@ -1,0 +1,1 @@
+"""Base configurations as YAML."""

@@ -1,0 +1,1 @@
+"""The offline world: scenes of coloured shapes and a digit, described in dialects."""

@@ -1,0 +1,1 @@
+"""Records to tidy frame, statistics, figures, tables and one HTML page."""

@@ -1,0 +1,1 @@
+"""One figure a module, each in the style of the paper."""

@@ -1,0 +1,1 @@
+"""Runs a callable somewhere: on this machine, or on a SLURM cluster."""

@@ -1,0 +1,1 @@
+"""Sweep definitions that ship with the package."""

@@ -1,0 +1,1 @@
+"""The paper's ablations at the size of two CPU cores."""
