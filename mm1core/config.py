@@ -1,7 +1,7 @@
 """One run of the model core as frozen data: what is built, trained and scored.
 
-Every field is part of the identity of a result unless it is marked ``execution()``: those change how fast or where the
-work runs, never what comes out. A knob added later is declared ``knob(default)``: while it has its neutral default it is
+Every field is part of the identity of a result unless it is marked ``execution()``: those change how fast or where
+work runs, never what comes out. A knob added later is declared ``knob(default)``: at its neutral default it is
 left out of the canonical form, so older keys stay valid. Checks that need one section live in that section's
 ``__post_init__``; checks across sections live in ``Config``. Standard library only: planning imports this module.
 """
@@ -133,7 +133,7 @@ class ConnectorConfig:
     mlp_depth: int = 2
     """``c_abstractor``: linear layers of the read-out."""
     scale: float = 0.5
-    """Image tokens are layer-normed, given a slot embedding and multiplied by this, to match word embeddings in size."""
+    """Image tokens are layer-normed, given a slot embedding and scaled by this, to match word embeddings in size."""
 
     def __post_init__(self) -> None:
         side = isqrt(max(0, self.num_tokens))

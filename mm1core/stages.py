@@ -4,10 +4,11 @@ A stage function has one signature::
 
     run(stage, *, inputs: Mapping[str, Path], work: Path, stop: Callable[[], str | None]) -> dict[str, JSON]
 
-``inputs`` maps a role (``world``, ``corpus:captions``, ``tokenizer``, ``encoder``, ``pretrain``) to the work folder of a
-finished stage. The function writes below ``work`` only, continues from what it finds there, and returns the result that
-goes into the record: numbers and short strings that are equal on every run. ``stop()`` gives ``None``, ``"preempted"`` or
-``"pruned"``; when it gives a reason the function saves its state at the next step and raises ``Interrupted(reason)``.
+``inputs`` maps a role (``world``, ``corpus:captions``, ``tokenizer``, ``encoder``, ``pretrain``) to the work folder of
+a finished stage. The function writes below ``work`` only, continues from what it finds there, and returns the result
+that goes into the record: numbers and short strings that are equal on every run. ``stop()`` gives ``None``,
+``"preempted"`` or ``"pruned"``; when it gives a reason the function saves its state at the next step and raises
+``Interrupted(reason)``.
 
 A stage's configuration holds only what its inputs do not already stand for. Standard library only.
 """
