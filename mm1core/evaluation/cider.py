@@ -19,7 +19,8 @@ from mm1core.errors import DataError
 
 TOKENIZER = "ptb-lite-1"
 """Names the tokenizer below beside every score: the Penn Treebank rules that captions meet (lower case, clitics
-apart, hyphenated words and numbers whole, punctuation dropped), without Stanford's abbreviations and fractions."""
+apart, hyphenated words and numbers whole, punctuation dropped). Unlike Stanford's it drops brackets instead of naming
+them (-lrb-) and splits abbreviations with full stops (U.S.) and apostrophes inside names (d'Ivoire)."""
 
 _PUNCTUATION = frozenset([".", "?", "!", ",", ":", ";", "-", "--", "...", "'", '"', "`", "(", ")", "[", "]", "{", "}"])
 _TOKEN = re.compile(

@@ -1,0 +1,54 @@
+"""Which solved examples stand before a question.
+
+The choice is a pure function of the evaluation seed, the task's name and the item's id: the same for every arm, on any
+number of machines, in any batch. It is nested, so that 8 shots are the 4 shots and four more, and it never shows the
+query. No random state is read or moved.
+"""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+import numpy as np
+
+from mm1core.data.document import Part, Picture
+from mm1core.errors import DataError
+from mm1core.evaluation.task import Item, Task
+
+
+def demonstrations(task: Task, item: Item, *, shots: int, seed: int) -> tuple[tuple[Part, ...], ...]:
+    """``shots`` solved examples for the item, in the order they are shown; fewer shots give the first of these.
+
+    Raises ``DataError`` if the task's pool has too few candidates that may be used.
+    """
+    chosen: list[tuple[Part, ...]] = []
+    if shots == 0:
+        return ()
+    for candidate in _order(f"{seed}/{task.name}/{item.id}", task.pool):
+        parts = task.demonstration(item, candidate)
+        if parts is None or _shows(parts, item.prompt):
+            continue
+        chosen.append(parts)
+        if len(chosen) == shots:
+            return tuple(chosen)
+    raise DataError(
+        f"{task.name}: {item.id} needs {shots} demonstrations, but only {len(chosen)} of the {task.pool} candidates "
+        "may be used; lower evaluation.shots or give the task more training samples"
+    )
+
+
+def _order(name: str, size: int) -> Iterator[int]:
+    """0 to ``size`` - 1 in an order drawn from the hash of ``name``: a Fisher-Yates shuffle done only as far as read."""
+    moved: dict[int, int] = {}
+    for place in range(size):
+        digest = blake2b(f"{name}/{place}".encode(), digest_size=8).digest()
+        drawn = place + int.from_bytes(digest, "big") % (size - place)
+        yield moved.get(drawn, drawn)
+        moved[drawn] = moved.pop(place, place)
+
+
+def _shows(parts: tuple[Part, ...], prompt: tuple[Part, ...]) -> bool:
+    """Whether a picture of the prompt is also among ``parts``: data sets hold the same image under several names."""
+    pictures = [part.pixels for part in parts if isinstance(part, Picture)]
+    return any(
+        np.array_equal(part.pixels, pixels) for part in prompt if isinstance(part, Picture) for pixels in pictures
+    )
