@@ -37,7 +37,7 @@ def demonstrations(task: Task, item: Item, *, shots: int, seed: int) -> tuple[tu
 
 
 def _order(name: str, size: int) -> Iterator[int]:
-    """0 to ``size`` - 1 in an order drawn from the hash of ``name``: a Fisher-Yates shuffle done only as far as read."""
+    """0 to ``size`` - 1 in an order drawn from the hash of ``name``: a Fisher-Yates shuffle, done as far as read."""
     moved: dict[int, int] = {}
     for place in range(size):
         digest = blake2b(f"{name}/{place}".encode(), digest_size=8).digest()

@@ -85,7 +85,9 @@ def test_unusable_candidates_are_skipped_without_moving_the_others():
 def test_all_candidates_are_about_equally_likely():
     task = Shades(20)
     counts = Counter(
-        shade for number in range(100, 250) for shade in shades(demonstrations(task, task.item(number), shots=4, seed=0))
+        shade
+        for number in range(100, 250)
+        for shade in shades(demonstrations(task, task.item(number), shots=4, seed=0))
     )
     assert sorted(counts) == list(range(20))
     assert max(counts.values()) < 60  # mean 30, standard deviation 5
