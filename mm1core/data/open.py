@@ -39,7 +39,7 @@ def open_data(inputs: Mapping[str, Path]) -> Data:
         )
 
     from mm1core.data.captioning import FileCaptioning
-    from mm1core.data.files import open_source
+    from mm1core.data.files import FileSource
 
     sources = {role.removeprefix("corpus:"): path for role, path in inputs.items() if role.startswith("corpus:")}
     if not sources or "tokenizer" not in inputs:
@@ -52,7 +52,7 @@ def open_data(inputs: Mapping[str, Path]) -> Data:
 
     return Data(
         tokenizer=read_tokenizer(inputs["tokenizer"] / "tokenizer.json"),
-        sources={name: open_source(path) for name, path in sorted(sources.items())},
+        sources={name: FileSource(name, path) for name, path in sorted(sources.items())},
         task=task,
     )
 

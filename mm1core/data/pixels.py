@@ -15,7 +15,7 @@ def prepare(pixels: np.ndarray, image: ImageConfig) -> np.ndarray:
     pixels = _resize(_centre_square(pixels), image.acuity or image.resolution)
     if len(pixels) != image.resolution:
         nearest = (2 * np.arange(image.resolution) + 1) * len(pixels) // (2 * image.resolution)
-        pixels = pixels[nearest[:, None], nearest[None, :]]
+        pixels = pixels.take(nearest, axis=0).take(nearest, axis=1)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

@@ -177,7 +177,7 @@ class RowStream:
             if not self._fits(document, tokens=tokens, images=images):
                 if slot:
                     break
-                document, cut = self._shorten(document.document), 1
+                document, cut = self._shorten(document), 1
             packed.append(document)
             tokens += len(document.tokens)
             images += len(document.pictures)
@@ -199,24 +199,28 @@ class RowStream:
             and images + len(document.pictures) <= self._data.images_per_row
         )
 
-    def _shorten(self, document: Document) -> "_Encoded":
+    def _shorten(self, long: "_Encoded") -> "_Encoded":
         """A document too long for a row, without its end: whole parts, the last of them text, or else cut in a text."""
-        for count in range(len(document.parts) - 1, 0, -1):
-            if isinstance(document.parts[count - 1], Picture):
+        parts = long.document.parts
+        for count in range(len(parts) - 1, 0, -1):
+            if isinstance(parts[count - 1], Picture):
                 continue  # a picture at the end has nothing after it to learn from
-            shorter = self._encode(replace(document, parts=document.parts[:count]))
+            shorter = self._encode(replace(long.document, parts=parts[:count]))
             if self._fits(shorter):
                 return shorter
-        # Not even the first stretch of text fits: keep what stands before it and as much of it as there is room for.
-        first = next((i for i, part in enumerate(document.parts) if not isinstance(part, Picture)), None)
-        if first is not None and self._fits(self._encode(replace(document, parts=document.parts[:first]))):
-            whole = self._encode(replace(document, parts=document.parts[: first + 1]))
-            length = self._data.row_tokens
-            return replace(whole, tokens=whole.tokens[:length], weights=whole.weights[:length])
-        raise DataError(
-            f"{document.name}: its first pictures do not fit into a row of data.row_tokens={self._data.row_tokens} "
-            f"tokens and data.images_per_row={self._data.images_per_row} images at {self._num_image_tokens} tokens per "
-            "image; raise them or lower connector.num_tokens"
+        # Not even the first stretch of text fits: keep the pictures before it and as much of it as there is room for.
+        pictures = next((i for i, part in enumerate(parts) if not isinstance(part, Picture)), len(parts))
+        if pictures == len(parts) or not self._fits(
+            self._encode(replace(long.document, parts=parts[:pictures])), tokens=1
+        ):
+            raise DataError(
+                f"{long.document.name}: its first {pictures} pictures do not fit into a row of "
+                f"data.row_tokens={self._data.row_tokens} tokens and data.images_per_row={self._data.images_per_row} "
+                f"images at {self._num_image_tokens} tokens per image; raise them or lower connector.num_tokens"
+            )
+        length = self._data.row_tokens
+        return replace(
+            long, tokens=long.tokens[:length], weights=long.weights[:length], pictures=long.pictures[:pictures]
         )
 
     def _pack(self, packed: Sequence["_Encoded"], cut: int) -> Row:

@@ -1,0 +1,104 @@
+"""The members of a tar file and where they lie, told even when the file is damaged.
+
+``tarfile`` takes damage in the middle of a file for its end, silently, and stops at some kinds for good. Here a damaged
+stretch is reported and reading goes on at the next whole header. Knows ustar, pax and GNU long names, which is what
+tar, tarfile and the webdataset writers produce; sparse members are passed over.
+"""
+
+import os
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCK = 512
+_ZEROS = bytes(BLOCK)
+_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+_NAMING = (tarfile.GNUTYPE_LONGNAME, *_PAX)
+_WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
+_PAX_RECORD = re.compile(rb"(\d+) ([^=\n]+)=")
+_LONGEST_NAME = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A regular file in the archive; its data are ``size`` bytes from ``offset``."""
+
+    name: str
+    offset: int
+    size: int
+    whole: bool
+    """False if the file ends before the member does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """A stretch of the file that holds no member; less than a block at the end where the end mark is missing."""
+
+    start: int
+    end: int
+
+
+def read_members(path: Path) -> Iterator[Member | Damage]:
+    """Members and damage in the order of the file. An empty archive that is well closed yields nothing."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        descriptor = file.fileno()
+        position, damaged_from, closed = 0, None, False
+        name: str | None = None
+        long_size: int | None = None
+        while position + BLOCK <= size:
+            block = os.pread(descriptor, BLOCK, position)
+            closed = block == _ZEROS
+            header = None if closed else _header(block)
+            if header is None:
+                if damaged_from is None and not closed:
+                    damaged_from = position
+                name = long_size = None
+                position += BLOCK
+                continue
+            if damaged_from is not None:
+                yield Damage(start=damaged_from, end=position)
+                damaged_from = None
+            data = position + BLOCK
+            length = header.size if long_size is None else long_size
+            if header.type in _REGULAR:
+                yield Member(name=name or header.name, offset=data, size=length, whole=data + length <= size)
+            position = data + (0 if header.type in _WITHOUT_DATA else -(-length // BLOCK) * BLOCK)
+            if header.type in _NAMING:
+                content = os.pread(descriptor, min(length, _LONGEST_NAME), data)
+                if header.type in _PAX:
+                    fields = _pax_fields(content)
+                    name = fields.get("path", name)
+                    long_size = int(fields["size"]) if fields.get("size", "").isdecimal() else None
+                else:
+                    name = content.rstrip(b"\0").decode(errors="replace")
+            elif header.type != tarfile.XGLTYPE:
+                name = long_size = None
+        if damaged_from is not None or position < size:
+            yield Damage(start=position if damaged_from is None else damaged_from, end=size)
+        elif not closed:
+            yield Damage(start=size, end=size)
+
+
+def _header(block: bytes) -> tarfile.TarInfo | None:
+    try:
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "replace")
+    except (tarfile.HeaderError, ValueError):
+        return None
+    return header if header.size >= 0 else None
+
+
+def _pax_fields(content: bytes) -> dict[str, str]:
+    """The ``length key=value`` records of a pax header."""
+    fields, position = {}, 0
+    while match := _PAX_RECORD.match(content, position):
+        length = int(match.group(1))
+        if length <= len(match.group()):
+            break
+        value = content[match.end() : position + length - 1]
+        fields[match.group(2).decode(errors="replace")] = value.decode(errors="replace")
+        position += length
+    return fields
