@@ -1,0 +1,223 @@
+"""The data figure in the style of MM1's Fig. 5: TextCore, 0-shot, 4-shot, 8-shot in groups, one series a setting.
+
+One sweep is one panel; ``data_mix_grid`` puts several side by side, as the paper does with its four. From a shell:
+
+    python -m reports.figures.data_mix FOLDER... --output figure.png
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reports.analysis import Analysis, analyse
+from reports.export import write_images
+from reports.figures.bars import bar, trace, value_label
+from reports.figures.ranges import full_range
+from reports.frame import Arm, Measure, Results
+from reports.plot import Figure, figure
+from reports.records import ReportError, read_records
+from reports.style import FIGURE_5, GRID, SERIF, TICK, bar_width, frame_axis, layout, legend, verbatim
+
+_LEFT, _RIGHT, _BOTTOM = 72, 14, 74
+_ROW = 19  # height of a row of the legend
+_LABEL = 36  # height of a rotated value label
+
+
+def data_mix(analysis: Analysis) -> Figure:
+    """One panel. Raises ``ReportError`` where no arm has scores."""
+    return data_mix_grid([analysis])
+
+
+def data_mix_grid(analyses: Sequence[Analysis]) -> Figure:
+    """One panel per sweep, two in a row, lettered and titled below; a single panel has its title alone."""
+    columns = min(2, len(analyses))
+    rows = -(-len(analyses) // columns)
+    top_margin = max(_Legend(_series(analysis)[1]).above for analysis in analyses)
+    width = columns * (_LEFT + FIGURE_5.plot_width + _RIGHT)
+    height = rows * (top_margin + FIGURE_5.plot_height + _BOTTOM)
+    traces: list[dict[str, Any]] = []
+    parts: dict[str, Any] = {"annotations": []}
+    for index, analysis in enumerate(analyses):
+        row, column = divmod(index, columns)
+        left = column * (_LEFT + FIGURE_5.plot_width + _RIGHT) + _LEFT
+        top = row * (top_margin + FIGURE_5.plot_height + _BOTTOM) + top_margin
+        letter = f"<b>({chr(ord('a') + index)})</b> " if len(analyses) > 1 else ""
+        panel = _Panel(
+            analysis=analysis,
+            suffix="" if index == 0 else str(index + 1),
+            x_domain=(left / width, (left + FIGURE_5.plot_width) / width),
+            y_domain=(1 - (top + FIGURE_5.plot_height) / height, 1 - top / height),
+            caption=letter + verbatim(str(analysis.results.plan["title"])),
+        )
+        traces += panel.traces
+        parts["annotations"] += panel.annotations
+        parts |= panel.layout
+    margin = {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False}
+    return figure(traces, layout(width=width, height=height, margin=margin, **parts))
+
+
+class _Panel:
+    """The traces, axes, legend and annotations of one panel; ``suffix`` numbers its axes and legend."""
+
+    def __init__(
+        self,
+        *,
+        analysis: Analysis,
+        suffix: str,
+        x_domain: tuple[float, float],
+        y_domain: tuple[float, float],
+        caption: str,
+    ) -> None:
+        measures, arms, names = _groups(analysis), *_series(analysis)
+        bars = [[bar(analysis, arm, measure) for measure in measures] for arm in arms]
+        reaches = [one.reach for row in bars for one in row if one.reach is not None]
+        percent = all(measure.scale == 100.0 for measure in measures)
+        box = _Legend(names)
+        values = full_range(reaches, percent=percent, headroom=(_LABEL + box.inside) / FIGURE_5.plot_height)
+        width = bar_width(len(arms))
+        self.traces, self.annotations = [], []
+        for number, (row, name) in enumerate(zip(bars, names, strict=True)):
+            positions = [group + (number - (len(arms) - 1) / 2) * width for group in range(len(measures))]
+            series = trace(
+                row,
+                positions,
+                name=name,
+                series=number,
+                width=width,
+                style=FIGURE_5,
+                axes={"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"},
+                unit=measures[0].unit,
+                groups=[measure.label for measure in measures],
+                in_legend=True,
+            )
+            self.traces.append({**series, "legend": f"legend{suffix}", "legendgroup": box.group(number)})
+            for one, x in zip(row, positions, strict=True):
+                self.annotations.append(
+                    value_label(
+                        one,
+                        x,
+                        values.low if one.reach is None else one.reach[1],
+                        rotated=True,
+                        font={"family": SERIF, "size": _label_size(width)},
+                        axes={"xref": f"x{suffix}", "yref": f"y{suffix}"},
+                    )
+                )
+        self.annotations.append(
+            {
+                "x": (x_domain[0] + x_domain[1]) / 2,
+                "y": y_domain[0],
+                "xref": "paper",
+                "yref": "paper",
+                "yshift": -62,
+                "xanchor": "center",
+                "yanchor": "bottom",
+                "text": caption,
+                "showarrow": False,
+                "font": {"family": SERIF, "size": 18},
+            }
+        )
+        self.layout = {
+            f"xaxis{suffix}": frame_axis(
+                domain=x_domain,
+                anchor=f"y{suffix}",
+                range=[-FIGURE_5.margin, len(measures) - 1 + FIGURE_5.margin],
+                tickvals=list(range(len(measures))),
+                ticktext=[measure.label for measure in measures],
+                tickfont={"size": 17},
+            ),
+            f"yaxis{suffix}": frame_axis(
+                domain=y_domain,
+                anchor=f"x{suffix}",
+                range=[values.low, values.high],
+                tickvals=values.ticks,
+                ticks="inside",
+                tickcolor=TICK,
+                ticklen=5,
+                mirror="ticks",
+                showgrid=True,
+                gridcolor=GRID,
+                gridwidth=1,
+                tickfont={"size": 15},
+                title={"text": "Average Performance", "font": {"size": 19}, "standoff": 8},
+            ),
+            f"legend{suffix}": box.layout((x_domain[0] + x_domain[1]) / 2, y_domain[1]),
+        }
+
+
+def _groups(analysis: Analysis) -> list[Measure]:
+    """The headline measures with TextCore first, as the paper orders them."""
+    measures = [
+        measure
+        for measure in analysis.results.headline
+        if any((arm.key, measure.key) in analysis.means for arm in analysis.results.arms)
+    ]
+    if not measures:
+        raise ReportError("the data-mix figure needs at least one scored trial; run the sweep first")
+    return sorted(measures, key=lambda measure: measure.key != "eval/text_core")
+
+
+def _series(analysis: Analysis) -> tuple[list[Arm], list[str]]:
+    """The arms, named by their value on the axis where there is a single one; in the order of the axis."""
+    axes = analysis.results.plan["axes"]
+    arms = list(analysis.results.arms)
+    if len(axes) != 1:
+        return arms, [arm.label for arm in arms]
+    name = axes[0]["name"]
+    order = [value["label"] for value in axes[0]["values"]]
+    arms.sort(key=lambda arm: order.index(arm.values[name]) if arm.values.get(name) in order else len(order))
+    return arms, [arm.values.get(name, arm.label) for arm in arms]
+
+
+class _Legend:
+    """Where the entries of a panel's legend stand: in one row if they fit, else in columns, the paper's 2 x 2.
+
+    Up to two rows overlap the upper frame line as in the paper; more stand above it.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        widths = [44 + 6.5 * len(name) for name in names]
+        self.columns = len(names)
+        while self.columns > 1 and self._width(widths) > 0.85 * FIGURE_5.plot_width:
+            self.columns = -(-len(names) // 2) if self.columns == len(names) else self.columns - 1
+        self.rows = -(-len(names) // self.columns)
+        height = _ROW * self.rows + 8
+        self.inside = height // 2 if self.rows <= 2 else 0
+        self.above = height - self.inside + 6
+
+    def _width(self, widths: Sequence[float]) -> float:
+        return sum(max(widths[column :: self.columns]) for column in range(self.columns))
+
+    def group(self, number: int) -> str:
+        """Plotly stacks the entries of a group and puts groups side by side: a group is a column."""
+        return "" if self.rows == 1 else str(number % self.columns)
+
+    def layout(self, x: float, y: float) -> dict[str, Any]:
+        anchor = "middle" if self.inside else "bottom"
+        return legend(x=x, xanchor="center", y=y, yanchor=anchor, tracegroupgap=0)
+
+
+def _label_size(width: float) -> int:
+    """Font size that keeps a rotated number within its bar."""
+    return max(7, min(14, int(width * FIGURE_5.plot_width / 4.5)))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Draw the panels of finished sweeps in one figure."""
+    parser = argparse.ArgumentParser(prog="python -m reports.figures.data_mix", description=main.__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, help="sweep folders, store/sweeps/NAME, in order")
+    parser.add_argument("--output", type=Path, required=True, help="a .png, .svg or .pdf file")
+    options = parser.parse_args(arguments)
+    try:
+        analyses = [analyse(Results(read_records(folder, store=folder.parent.parent))) for folder in options.folders]
+        write_images({options.output: data_mix_grid(analyses)})
+    except ReportError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,230 @@
+"""Three panels of grouped bars in the style of MM1's Fig. 4: one panel a number of shots, one value axis for all.
+
+Where the scores of the panels lie far apart the axis is broken, as in the paper: two stretches of equal height with a
+white gap and slanted strokes between them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.analysis import Analysis
+from reports.figures.bars import Bar, bar, trace, value_label
+from reports.figures.ranges import ValueRange, broken_range
+from reports.frame import Arm, Measure
+from reports.plot import Figure, figure
+from reports.records import ReportError
+from reports.style import FIGURE_4, SANS, frame_axis, layout, legend, verbatim
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 8, 44, 50
+_GAP = 0.02  # of the panel's height, between the stretches of a broken axis
+_BAR_WIDTH = 0.81  # of a group's bars together, in group pitches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Which arm stands where: by (series, group). A pair without an arm leaves its slot empty."""
+
+    series: Mapping[str, str]
+    """Shown names by value label, in order."""
+    groups: Mapping[str, str]
+    """Shown names by key, in order; ``<br>`` breaks a line."""
+    arms: Mapping[tuple[str, str], Arm]
+
+
+def grid(analysis: Analysis, *, key: str, names: Mapping[str, str], figure_name: str) -> Grid:
+    """Series from the axis that sets ``key``, groups from all other axes together.
+
+    Raises ``ReportError`` where no axis of the sweep sets the key.
+    """
+    axes = analysis.results.plan["axes"]
+    leading = next((axis for axis in axes if key in axis["keys"]), None)
+    if leading is None:
+        raise ReportError(
+            f"the figure {figure_name!r} needs an axis that sets {key}; this sweep's axes are "
+            f"{', '.join(axis['name'] for axis in axes) or 'none'}"
+        )
+    series = {value["label"]: _series_name(value, key, names) for value in leading["values"]}
+    groups: dict[str, str] = {}
+    arms: dict[tuple[str, str], Arm] = {}
+    for arm in analysis.results.arms:
+        rest = [arm.values.get(axis["name"], "") for axis in axes if axis is not leading]
+        group, own = " ".join(rest), arm.values.get(leading["name"])
+        if own is None:
+            continue
+        groups.setdefault(group, _group_name(arm, rest))
+        arms[own, group] = arm
+    return Grid(series=series, groups=groups, arms=arms)
+
+
+def panels(analysis: Analysis, grid: Grid) -> Figure:
+    """The figure. Raises ``ReportError`` where no arm has scores."""
+    measures = [measure for measure in analysis.results.headline if measure.key != "eval/text_core"]
+    table = {
+        (measure.key, series, group): bar(analysis, grid.arms.get((series, group)), measure)
+        for measure in measures
+        for series in grid.series
+        for group in grid.groups
+    }
+    reaches = [one.reach for one in table.values() if one.reach is not None]
+    if not reaches:
+        raise ReportError("no arm of this figure has scores yet; run the sweep first")
+    percent = all(measure.scale == 100.0 for measure in measures)
+    stretches = broken_range(reaches, percent=percent)
+    width = len(measures) * (_LEFT + FIGURE_4.plot_width + _RIGHT)
+    height = _TOP + FIGURE_4.plot_height + _BOTTOM
+    bottom, top = _BOTTOM / height, 1 - _TOP / height
+    traces: list[dict[str, Any]] = []
+    parts: dict[str, Any] = {"annotations": [], "shapes": []}
+    for number, measure in enumerate(measures):
+        left = number * (_LEFT + FIGURE_4.plot_width + _RIGHT) + _LEFT
+        domain = (left / width, (left + FIGURE_4.plot_width) / width)
+        parts["annotations"].append(_side_title(measure, domain[0], (bottom + top) / 2))
+        for part, (stretch, (low, high)) in enumerate(
+            zip(stretches, _split(bottom, top, len(stretches)), strict=True)
+        ):
+            suffix = "" if number == part == 0 else str(number * len(stretches) + part + 1)
+            first, last = part == 0, part == len(stretches) - 1
+            parts[f"xaxis{suffix}"] = _group_axis(grid, domain, suffix, bottom_line=first, top_line=last)
+            parts[f"yaxis{suffix}"] = frame_axis(
+                domain=(low, high),
+                anchor=f"x{suffix}",
+                range=[stretch.low, stretch.high],
+                tickvals=stretch.ticks,
+                ticks="outside",
+                ticklen=4,
+                tickfont={"size": 12},
+            )
+            axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
+            bars = {
+                series: [table[measure.key, series, group] for group in grid.groups] for series in grid.series
+            }
+            traces += _traces(bars, grid, axes, measure, in_legend=number == part == 0)
+            parts["annotations"] += _labels(bars, grid, axes, stretch, first=first)
+            if not last:
+                parts["shapes"] += _break_marks(domain, high)
+            if not first:
+                parts["shapes"] += _break_marks(domain, low)
+    box = legend(x=0.5, xanchor="center", y=1 - 6 / height, yanchor="top", xref="container", yref="container")
+    margin = {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False}
+    return figure(traces, layout(width=width, height=height, margin=margin, legend=box, **parts))
+
+
+def _traces(
+    bars: Mapping[str, Sequence[Bar]], grid: Grid, axes: Mapping[str, str], measure: Measure, *, in_legend: bool
+) -> list[dict[str, Any]]:
+    groups = [name.replace("<br>", " ") for name in grid.groups.values()]
+    return [
+        trace(
+            row,
+            _positions(number, len(grid.series), len(grid.groups)),
+            name=grid.series[series],
+            series=number,
+            width=_BAR_WIDTH / len(grid.series),
+            style=FIGURE_4,
+            axes=axes,
+            unit=measure.unit,
+            groups=groups,
+            in_legend=in_legend,
+        )
+        for number, (series, row) in enumerate(bars.items())
+    ]
+
+
+def _labels(
+    bars: Mapping[str, Sequence[Bar]], grid: Grid, axes: Mapping[str, str], stretch: ValueRange, *, first: bool
+) -> list[dict[str, Any]]:
+    """Values above the bars that end in this stretch; in the first one also the words in empty slots."""
+    references = {"xref": axes["xaxis"], "yref": axes["yaxis"]}
+    slot = _BAR_WIDTH / len(grid.series) * FIGURE_4.plot_width / (len(grid.groups) - 1 + 2 * FIGURE_4.margin)
+    font = {"family": SANS, "size": max(6, min(10, int(slot / 2.9))), "weight": "bold"}
+    labels = []
+    for number, row in enumerate(bars.values()):
+        for one, x in zip(row, _positions(number, len(grid.series), len(grid.groups)), strict=True):
+            if one.reach is not None and stretch.holds(one.reach[1]):
+                labels.append(value_label(one, x, one.reach[1], rotated=False, font=font, axes=references))
+            if one.reach is None and one.note and first:
+                labels.append(value_label(one, x, stretch.low, rotated=True, font=font, axes=references))
+    return labels
+
+
+def _positions(series: int, count: int, groups: int) -> list[float]:
+    return [group + (series - (count - 1) / 2) * _BAR_WIDTH / count for group in range(groups)]
+
+
+def _split(bottom: float, top: float, parts: int) -> list[tuple[float, float]]:
+    if parts == 1:
+        return [(bottom, top)]
+    middle, half_gap = (bottom + top) / 2, (top - bottom) * _GAP / 2
+    return [(bottom, middle - half_gap), (middle + half_gap, top)]
+
+
+def _group_axis(
+    grid: Grid, domain: tuple[float, float], suffix: str, *, bottom_line: bool, top_line: bool
+) -> dict[str, Any]:
+    """Groups below the panel; of a broken panel the lower part has the bottom line and the names, the upper the top."""
+    return frame_axis(
+        domain=domain,
+        anchor=f"y{suffix}",
+        side="bottom" if bottom_line else "top",
+        mirror=bottom_line and top_line,
+        range=[-FIGURE_4.margin, len(grid.groups) - 1 + FIGURE_4.margin],
+        tickvals=list(range(len(grid.groups))),
+        ticktext=list(grid.groups.values()),
+        showticklabels=bottom_line,
+        tickfont={"size": 16 if len(grid.groups) <= 4 else 11},
+        tickangle=0,
+    )
+
+
+def _side_title(measure: Measure, x: float, y: float) -> dict[str, Any]:
+    return {
+        "text": verbatim(measure.label),
+        "x": x,
+        "y": y,
+        "xref": "paper",
+        "yref": "paper",
+        "xshift": -44,
+        "xanchor": "center",
+        "yanchor": "middle",
+        "textangle": -90,
+        "showarrow": False,
+        "font": {"size": 20},
+    }
+
+
+def _break_marks(domain: tuple[float, float], y: float) -> list[dict[str, Any]]:
+    """A short slanted stroke over the frame at both sides of the panel."""
+    return [
+        {
+            "type": "line",
+            "xref": "paper",
+            "yref": "paper",
+            "xsizemode": "pixel",
+            "ysizemode": "pixel",
+            "xanchor": x,
+            "yanchor": y,
+            "x0": -5,
+            "x1": 5,
+            "y0": -3,
+            "y1": 3,
+            "line": {"color": "#000000", "width": 1},
+        }
+        for x in domain
+    ]
+
+
+def _series_name(value: Mapping[str, Any], key: str, names: Mapping[str, str]) -> str:
+    label = str(value["label"])
+    setting = str(value["set"][key])
+    return names.get(setting, setting) if label == setting else label
+
+
+def _group_name(arm: Arm, rest: Sequence[str]) -> str:
+    """``224px,`` over ``64tks`` from what the arm sets; else the labels of its values."""
+    resolution, tokens = arm.settings.get("image.resolution"), arm.settings.get("connector.num_tokens")
+    lines = [f"{resolution}px" if resolution is not None else "", f"{tokens}tks" if tokens is not None else ""]
+    lines = [line for line in lines if line]
+    if len(lines) + 1 < len(rest) or not lines:  # further axes: their labels say more
+        lines = [verbatim(label) for label in rest]
+    return ",<br>".join(lines)

@@ -1,0 +1,171 @@
+"""Means and paired differences with honest intervals for two or three seeds: numpy and scipy.special only.
+
+A score is a table of seeds by items. Both are samples: of the trainings that could have been run and of the questions
+that could have been asked, crossed, because every seed answers the same items. With S seeds, n items and the model
+``x[s, i] = mean + seed[s] + item[i] + residual[s, i]`` the variance of the grand mean has three parts:
+
+    A = var(mean of each seed) / S       estimates seed/S + residual/(S n)
+    B = var(mean of each item) / n       estimates item/n + residual/(S n)
+    C = var(residual) / (S n)
+
+The half-width h of an interval is put together from the parts, each with its own Student quantile t (S - 1 degrees of
+freedom for A, n - 1 for B), so that what two or three seeds cannot know is paid for where the seeds matter, and there
+alone (Howe 1974, JASA 69:789; Zou and Donner 2008, Stat. Med. 27:1693):
+
+    h^2 = max( t_A^2 A + t_B^2 max(B - C, 0),  t_B^2 B )
+
+Why not a bootstrap: resampling three seeds, then items, misses the mean far too often. In simulated sweeps of 3 seeds
+and 256 paired items in which the seeds matter, nominal 95 % bootstrap intervals covered 78 to 90 %, these 95 to 96 %;
+where the seeds do not matter these cover up to 99 % (tests/unit/test_reports_statistics.py repeats the simulation).
+On crossed tables see Owen 2007, Ann. Appl. Stat. 1:386.
+
+Where every item scores the same, a sample variance of zero would claim certainty. Scores with known bounds therefore
+get two pseudo-items, one at either bound, in the variance alone (Agresti and Caffo 2000, Am. Stat. 54:280; for pairs
+Agresti and Min 2005, Stat. Med. 24:729).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+CONFIDENCE = 0.95
+FRACTION = (0.0, 1.0)
+"""Bounds of a score that is a fraction; a difference of two lies between -1 and 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The variance of a mean, taken apart. Units: the score's own, squared."""
+
+    seed: float
+    """A, 0 with one seed."""
+    item: float
+    """B; not a number with one item and no bounds."""
+    residual: float
+    """C, 0 with one seed."""
+    seed_freedom: float
+    """Degrees of freedom of A; 0 with one seed."""
+    item_freedom: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean with its interval, in the score's own units."""
+
+    mean: float
+    low: float
+    """Lower end of the interval, cut at the score's bounds."""
+    high: float
+    half_width: float
+    """Half the width before it is cut."""
+    seeds: int
+    """One seed: the interval is over items alone and says nothing about another training."""
+    items: int
+    parts: Parts
+
+
+def estimate(
+    strata: Sequence[np.ndarray], *, bounds: tuple[float, float] | None = None, confidence: float = CONFIDENCE
+) -> Estimate:
+    """The mean over strata (tasks), each a table (S seeds, n items) of scores or of paired differences.
+
+    The strata weigh the same, as a mean over tasks does, and share their seeds in the same order. ``bounds`` are the
+    least and the largest possible score. Raises ``ValueError`` for no strata, an empty one, or unequal seeds.
+    """
+    seeds = _check(strata)
+    mean = float(np.mean([stratum.mean() for stratum in strata]))
+    parts = variance_parts(strata, bounds=bounds)
+    margin = float(half_width(parts, confidence))
+    low, high = mean - margin, mean + margin
+    if bounds is not None:
+        low, high = max(low, bounds[0]), min(high, bounds[1])
+    items = sum(stratum.shape[1] for stratum in strata)
+    return Estimate(mean=mean, low=low, high=high, half_width=margin, seeds=seeds, items=items, parts=parts)
+
+
+def variance_parts(strata: Sequence[np.ndarray], *, bounds: tuple[float, float] | None = None) -> Parts:
+    """The three parts of the variance of the mean over strata, from tables (S, n) with the same S."""
+    seeds = _check(strata)
+    tables = [np.asarray(stratum, dtype=np.float64) for stratum in strata]
+    weight = 1 / len(tables)
+    item_parts, residual = [], 0.0
+    for table in tables:
+        count = table.shape[1]
+        item_means = table.mean(axis=0)
+        item_parts.append(weight**2 * _variance(item_means, bounds) / count)
+        if seeds > 1 and count > 1:
+            rest = table - table.mean(axis=1, keepdims=True) - item_means + table.mean()
+            residual += weight**2 * float((rest**2).sum()) / ((seeds - 1) * (count - 1)) / (seeds * count)
+    item = float(sum(item_parts))
+    spread = sum(part**2 / max(1, table.shape[1] - 1) for part, table in zip(item_parts, tables, strict=True))
+    seed_means = np.mean([table.mean(axis=1) for table in tables], axis=0)
+    return Parts(
+        seed=float(seed_means.var(ddof=1)) / seeds if seeds > 1 else 0.0,
+        item=item,
+        residual=residual,
+        seed_freedom=seeds - 1,
+        item_freedom=item**2 / spread if spread > 0 else 1.0,  # Satterthwaite 1946; exact for one stratum
+    )
+
+
+def half_width(parts: Parts, confidence: float | np.ndarray) -> np.ndarray:
+    """Half the width of the interval at each confidence (0 to 1), in the score's units."""
+    quantile = (1 + np.asarray(confidence, dtype=np.float64)) / 2
+    item_scale = stdtrit(parts.item_freedom, quantile) ** 2
+    seed_scale = stdtrit(parts.seed_freedom, quantile) ** 2 if parts.seed_freedom > 0 else 0.0
+    crossed = seed_scale * parts.seed + item_scale * max(parts.item - parts.residual, 0.0)
+    return np.sqrt(np.maximum(crossed, item_scale * parts.item))
+
+
+def p_value(estimate: Estimate) -> float:
+    """Two-sided p of the hypothesis that the mean is zero: one minus the confidence at which the interval reaches it.
+
+    Found by bisection, since the half-width has no closed inverse; exact to 1e-9, and not below that.
+    """
+    if not np.isfinite(estimate.half_width):
+        return float("nan")
+    distance, parts = abs(estimate.mean), estimate.parts
+    if parts.seed == 0 and parts.item == 0:
+        return 1.0 if distance == 0 else 0.0
+    low, high = 0.0, 1.0  # a confidence of 0 has no width, of 1 is endless
+    for _ in range(30):
+        middle = (low + high) / 2
+        if half_width(parts, middle) <= distance:
+            low = middle
+        else:
+            high = middle
+    return 1 - low
+
+
+def is_equivalent(estimate: Estimate, margin: float) -> bool:
+    """Whether the mean lies within ``margin`` of zero by two one-sided tests at 5 % (Schuirmann 1987)."""
+    inner = float(half_width(estimate.parts, 0.90))
+    return abs(estimate.mean) + inner < margin
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Step-down adjusted p (Holm 1979, Scand. J. Stat. 6:65), in the order given; not-a-numbers stay and do not count."""
+    values = np.asarray(p_values, dtype=np.float64)
+    adjusted = values.copy()
+    order = np.argsort(values, kind="stable")
+    order = order[~np.isnan(values[order])]
+    steps = values[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(value) for value in adjusted]
+
+
+def _variance(values: np.ndarray, bounds: tuple[float, float] | None) -> float:
+    if bounds is not None:
+        values = np.concatenate([values, bounds])
+    return float(values.var(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _check(strata: Sequence[np.ndarray]) -> int:
+    if not strata:
+        raise ValueError("a mean needs at least one stratum")
+    shapes = [np.shape(stratum) for stratum in strata]
+    if any(len(shape) != 2 or 0 in shape for shape in shapes) or len({shape[0] for shape in shapes}) != 1:
+        raise ValueError(f"strata of shapes {shapes} must be filled tables (seeds, items) with the same seeds")
+    return shapes[0][0]
