@@ -6,7 +6,7 @@ left out of the canonical form, so older keys stay valid. Checks that need one s
 ``__post_init__``; checks across sections live in ``Config``. Standard library only: planning imports this module.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isqrt
 from typing import Any, Literal
@@ -24,9 +24,9 @@ def knob(default: Any) -> Any:
     return field(default=default, metadata={"neutral": default})
 
 
-def _require(condition: bool, key: str, problem: str) -> None:
+def _require(condition: bool, key: str, problem: str, *, written: str = "", known: Sequence[str] = ()) -> None:
     if not condition:
-        raise ConfigError(key, problem)
+        raise ConfigError(key, problem, written=written, known=known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,16 +146,21 @@ class ConnectorConfig:
             _require(getattr(self, name) > 0, f"connector.{name}", "must be positive")
 
 
+ARCHITECTURES = ("granite", "llama", "mistral", "qwen2", "qwen3", "starcoder2")
+"""The ``model_type`` of Transformers that the tests show to pack exactly and to decode through a cache."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
     """The language model: a causal decoder built by Transformers from this configuration."""
 
     architecture: str = "granite"
-    """A Transformers ``model_type`` with rotary positions, such as ``granite``, ``llama`` or ``qwen2``."""
+    """A Transformers ``model_type``: one of ``ARCHITECTURES``."""
     width: int = 64
     layers: int = 3
     heads: int = 4
     mlp_ratio: int = 4
+    """Width of the feed-forward layer over ``width``. Gated layers get two thirds of it: as many parameters."""
     rope_base: float = 1000.0
     embedding_std: float = 0.5
     """Standard deviation of the word embeddings (tied to the output) at the start."""
@@ -173,6 +178,20 @@ class DecoderConfig:
             "decoder.width",
             f"{self.width} is not divisible by decoder.heads={self.heads}",
         )
+        _require(
+            self.architecture in ARCHITECTURES,
+            "decoder.architecture",
+            f"{self.architecture!r} is not supported; known are {', '.join(ARCHITECTURES)}",
+            written=self.architecture,
+            known=ARCHITECTURES,
+        )
+
+    @property
+    def feed_forward_width(self) -> int:
+        """Inner width of the feed-forward layer; gated ones are rounded to a multiple of 8."""
+        if self.architecture == "starcoder2":  # the one that is not gated: LayerNorm and GELU
+            return self.mlp_ratio * self.width
+        return max(8, round(self.mlp_ratio * self.width / 12) * 8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,11 +289,23 @@ class DataConfig:
     def __post_init__(self) -> None:
         known = tuple(self.sources) or SOURCE_NAMES
         for name, weight in self.mix.items():
-            _require(name in known, f"data.mix.{name}", f"is no source; known are {', '.join(known)}")
+            _require(
+                name in known,
+                f"data.mix.{name}",
+                f"is no source; known are {', '.join(known)}",
+                written=name,
+                known=known,
+            )
             _require(weight >= 0, f"data.mix.{name}", f"{weight} must not be negative")
         _require(sum(self.mix.values()) > 0, "data.mix", "sums to 0; give at least one source a positive weight")
         for name, source in self.sources.items():
-            _require(name in SOURCE_NAMES, f"data.sources.{name}", f"must be one of {', '.join(SOURCE_NAMES)}")
+            _require(
+                name in SOURCE_NAMES,
+                f"data.sources.{name}",
+                f"must be one of {', '.join(SOURCE_NAMES)}",
+                written=name,
+                known=SOURCE_NAMES,
+            )
             expected = "jsonl" if name == "text" else "webdataset"
             _require(
                 source.format == expected, f"data.sources.{name}.format", f"must be {expected} for the source {name!r}"
@@ -376,7 +407,14 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         _require(len(self.tasks) > 0, "evaluation.tasks", "is empty")
         for name in self.tasks:
-            _require(name in TASK_NAMES, "evaluation.tasks", f"{name!r} is no task; known are {', '.join(TASK_NAMES)}")
+            _require(
+                name in TASK_NAMES,
+                "evaluation.tasks",
+                f"{name!r} is no task; known are {', '.join(TASK_NAMES)}",
+                written=name,
+                known=TASK_NAMES,
+            )
+        _require(len(set(self.tasks)) == len(self.tasks), "evaluation.tasks", f"{list(self.tasks)} names a task twice")
         _require(
             len(self.shots) > 0 and all(shots >= 0 for shots in self.shots) and len(set(self.shots)) == len(self.shots),
             "evaluation.shots",
@@ -414,10 +452,18 @@ class Config:
             f"{self.data.row_tokens} tokens have no room for one image of {self.connector.num_tokens} tokens and text",
         )
         if self.encoder.objective != "none":
-            known = tuple(self.data.sources) or SOURCE_NAMES
+            pictured = tuple(name for name in tuple(self.data.sources) or SOURCE_NAMES if name != "text")
             source = self.encoder.training.source
             _require(
-                source in known and source != "text",
+                source in pictured,
                 "encoder.training.source",
-                f"{source!r} has no images here; use one of {', '.join(name for name in known if name != 'text')}",
+                f"{source!r} has no images here; use one of {', '.join(pictured)}",
+                written=source,
+                known=pictured,
+            )
+        if self.data.sources:
+            _require(
+                self.evaluation.tasks == ("captioning",),
+                "evaluation.tasks",
+                f"{list(self.evaluation.tasks)} cannot be asked of data.sources; files have [captioning] alone",
             )

@@ -1,13 +1,21 @@
 """The errors of the model core. Each message says what, where, what is allowed and what to do."""
 
+from collections.abc import Sequence
+
 
 class ConfigError(ValueError):
-    """A configuration that cannot be run. ``key`` is the dotted path of the offending field."""
+    """A configuration that cannot be run.
 
-    def __init__(self, key: str, problem: str) -> None:
+    ``key`` is the dotted path of the offending field. Where a name is not among those known, ``written`` is the name
+    and ``known`` what it can be, so that a reader of files can say which one is closest.
+    """
+
+    def __init__(self, key: str, problem: str, *, written: str = "", known: Sequence[str] = ()) -> None:
         super().__init__(f"{key}: {problem}")
         self.key = key
         self.problem = problem
+        self.written = written
+        self.known = tuple(known)
 
 
 class DataError(RuntimeError):
@@ -27,3 +35,7 @@ class Interrupted(RuntimeError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"stopped on request: {reason}")
         self.reason = reason
+
+
+class StorageError(RuntimeError):
+    """The work folder cannot be written: a full disk, a quota, a folder without permission."""
