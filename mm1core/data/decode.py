@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 _FORMATS = ("JPEG", "PNG", "WEBP")
 """Told from the content, not the name. Others are refused: some of Pillow's readers start other programs."""
@@ -35,6 +35,8 @@ def decode_image(data: bytes, *, max_pixels: int) -> np.ndarray:
         raise
     except Image.DecompressionBombError as error:
         raise BrokenSample("too many pixels", str(error)) from error
+    except UnidentifiedImageError as error:
+        raise BrokenSample("undecodable image", f"none of {', '.join(_FORMATS)}") from error
     except Exception as error:  # on hostile bytes the decoders raise nearly everything
         raise BrokenSample("undecodable image", f"{type(error).__name__}: {error}"[:200]) from error
 
