@@ -13,10 +13,11 @@ def prepare(pixels: np.ndarray, image: ImageConfig) -> np.ndarray:
     many pixels and then enlarged by repeating them, so that detail changes and the patch grid does not.
     """
     pixels = _resize(_centre_square(pixels), image.acuity or image.resolution)
-    if len(pixels) != image.resolution:
-        nearest = (2 * np.arange(image.resolution) + 1) * len(pixels) // (2 * image.resolution)
-        pixels = pixels.take(nearest, axis=0).take(nearest, axis=1)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    channels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    if len(pixels) == image.resolution:
+        return channels
+    nearest = (2 * np.arange(image.resolution) + 1) * len(pixels) // (2 * image.resolution)
+    return channels.take(nearest, axis=1).take(nearest, axis=2)
 
 
 def _centre_square(pixels: np.ndarray) -> np.ndarray:
