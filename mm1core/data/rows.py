@@ -77,11 +77,11 @@ class Batch:
         """The same batch with its tensors on ``device``."""
         return replace(
             self,
-            tokens=self.tokens.to(device, non_blocking=True),
-            weights=self.weights.to(device, non_blocking=True),
-            documents=self.documents.to(device, non_blocking=True),
-            positions=self.positions.to(device, non_blocking=True),
-            images=self.images.to(device, non_blocking=True),
+            tokens=self.tokens.to(device),
+            weights=self.weights.to(device),
+            documents=self.documents.to(device),
+            positions=self.positions.to(device),
+            images=self.images.to(device),
         )
 
     def split(self, micro_batches: int) -> list["Batch"]:
