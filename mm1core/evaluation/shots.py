@@ -3,16 +3,23 @@
 The choice is a pure function of the evaluation seed, the task's name and the item's id: the same for every arm, on any
 number of machines, in any batch. It is nested, so that 8 shots are the 4 shots and four more, and it never shows the
 query. No random state is read or moved.
+
+At most 2,048 candidates of a pool are used, as many as OpenFlamingo draws from, and the same ones for every task over a
+pool of that size: an evaluation then has few distinct pictures to encode, and encodes each once.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 
 import numpy as np
 
 from mm1core.data.document import Part, Picture
 from mm1core.errors import DataError
 from mm1core.evaluation.task import Item, Task
+
+_CANDIDATES = 2048
 
 
 def demonstrations(task: Task, item: Item, *, shots: int, seed: int) -> tuple[tuple[Part, ...], ...]:
@@ -23,17 +30,23 @@ def demonstrations(task: Task, item: Item, *, shots: int, seed: int) -> tuple[tu
     chosen: list[tuple[Part, ...]] = []
     if shots == 0:
         return ()
-    for candidate in _order(f"{seed}/{task.name}/{item.id}", task.pool):
-        parts = task.demonstration(item, candidate)
+    candidates = _candidates(seed, task.pool)
+    for place in _order(f"{seed}/{task.name}/{item.id}", len(candidates)):
+        parts = task.demonstration(item, candidates[place])
         if parts is None or _shows(parts, item.prompt):
             continue
         chosen.append(parts)
         if len(chosen) == shots:
             return tuple(chosen)
     raise DataError(
-        f"{task.name}: {item.id} needs {shots} demonstrations, but only {len(chosen)} of the {task.pool} candidates "
+        f"{task.name}: {item.id} needs {shots} demonstrations, but only {len(chosen)} of {len(candidates)} candidates "
         "may be used; lower evaluation.shots or give the task more training samples"
     )
+
+
+@lru_cache(maxsize=16)
+def _candidates(seed: int, pool: int) -> tuple[int, ...]:
+    return tuple(islice(_order(f"{seed}/pool", pool), _CANDIDATES))
 
 
 def _order(name: str, size: int) -> Iterator[int]:
