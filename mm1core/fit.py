@@ -1,0 +1,288 @@
+"""Training to a fixed budget of steps, on Lightning: what the encoder stage and the pre-training stage share.
+
+What is learnt is a ``Learner``; how it is executed is here. Every step: gradients summed over the micro-batches,
+clipped, one update at the scheduled rate, then (in this order) the spool, an intermediate score, the checkpoint, the
+stop request. A run that was killed and resumed equals one that was not, bit for bit on a CPU: weights, optimizers,
+random state and what is counted are in the checkpoint, the data is a pure function of the step, the spool is trimmed.
+
+Lightning moves batches, applies the precision and drives the loop. Its logger, checkpoints, progress bar, estimate of
+the number of steps and signal handlers are off: those have other owners here.
+"""
+
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mm1core import checkpoints, spool
+from mm1core.config import OptimisationConfig, TrainingConfig
+from mm1core.errors import ConfigError, Diverged, Interrupted
+from mm1core.optimisers import build_optimisers, schedule, set_rates
+
+Stop = Callable[[], str | None]
+
+_RESULT_WINDOW = 50
+"""Steps over which the loss of the result is averaged."""
+
+
+class Learner(Protocol):
+    """What is learnt: its weights, its data and its loss."""
+
+    prefix: str
+    """Before the names of metrics: ``train`` or ``encoder``."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Everything that has weights, all of which go into a checkpoint."""
+        ...
+
+    def batches(self, *, first_step: int, workers: int) -> DataLoader[Any]:
+        """The batches of the steps from ``first_step`` to the last: a pure function of the step. They have ``to``."""
+        ...
+
+    def shares(self, batch: Any) -> Iterator[tuple[torch.Tensor, Mapping[str, torch.Tensor]]]:
+        """For each micro-batch its share of the step's loss, and of further metrics: the shares sum to the value."""
+        ...
+
+    def counts(self, batch: Any) -> Mapping[str, int]:
+        """What the step consumed, such as ``tokens`` and ``images``."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """What a run has behind it. All of it is in the checkpoint."""
+
+    step: int = 0
+    """Steps done."""
+    counts: dict[str, int] = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
+    """Losses of the newest steps, oldest first: those since the last line of the spool, and of the result's window."""
+
+    def loss(self) -> float:
+        """Mean over the newest steps, as it goes into the result."""
+        newest = self.losses[-_RESULT_WINDOW:]
+        return sum(newest) / len(newest)
+
+
+def fit(
+    learner: Learner,
+    *,
+    steps: int,
+    optimisation: OptimisationConfig,
+    training: TrainingConfig,
+    work: Path,
+    stop: Stop,
+    intermediate: tuple[int, Callable[[], Mapping[str, float]]] | None = None,
+) -> Progress:
+    """Train ``learner.module`` for ``steps`` steps in all, continuing from the newest checkpoint below ``work``.
+
+    ``intermediate``: every so many steps, a function whose metrics go into the spool. Of ``training`` only the
+    precision and the execution fields count. Raises ``Interrupted`` after saving when ``stop`` gives a reason,
+    ``Diverged`` at a loss or gradient that is not finite, ``StorageError`` where ``work`` cannot be written.
+    """
+    device = resolve_device(training)
+    learner.module.to(device)
+    loop = _Loop(learner, steps=steps, optimisation=optimisation, training=training, work=work, stop=stop)
+    loop.intermediate = intermediate
+    loop.resume()
+    if loop.progress.step < steps:
+        _trainer(device, training).fit(
+            loop, learner.batches(first_step=loop.progress.step, workers=training.data_workers)
+        )
+    learner.module.to(device)  # Lightning leaves it on the CPU
+    return loop.progress
+
+
+def resolve_device(training: TrainingConfig) -> torch.device:
+    """The device that ``training.device`` stands for here. Raises ``ConfigError`` for one that is not there."""
+    name = training.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(
+            "training.device", f"{training.device!r} is not here; use auto, cpu, or cuda where there is a GPU"
+        )
+    if device.type == "cpu" and training.precision == "bf16":
+        raise ConfigError("training.precision", "bf16 needs a GPU and there is none here; use fp32")
+    return device
+
+
+class _Loop(lightning.LightningModule):
+    """One training step as Lightning calls it."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        steps: int,
+        optimisation: OptimisationConfig,
+        training: TrainingConfig,
+        work: Path,
+        stop: Stop,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.module = learner.module
+        self.progress = Progress()
+        self.intermediate: tuple[int, Callable[[], Mapping[str, float]]] | None = None
+        self._learner = learner
+        self._steps = steps
+        self._optimisation = optimisation
+        self._training = training
+        self._spool = work / "spool.jsonl"
+        self._checkpoints = work / "checkpoints"
+        self._stop = stop
+        self._optimisers = build_optimisers(learner.module, optimisation)
+        self._trained = [parameter for parameter in learner.module.parameters() if parameter.requires_grad]
+        self._clock = _Clock()
+        self._handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        return self._optimisers
+
+    def on_fit_start(self) -> None:
+        # Lightning answers SIGTERM by leaving between two steps, without a checkpoint. Signals belong to the job.
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+
+    def on_train_start(self) -> None:
+        self._clock.restart()
+
+    def training_step(self, batch: Any, index: int) -> None:
+        step = self.progress.step
+        set_rates(self._optimisers, schedule(step, self._steps, self._optimisation))
+        for optimiser in self._optimisers:
+            optimiser.zero_grad()
+        values: dict[str, torch.Tensor] = {}
+        for share, metrics in self._learner.shares(batch):
+            with torch.autocast(self.device.type, enabled=False):
+                self.manual_backward(share)
+            for name, value in {"loss": share, **metrics}.items():
+                values[name] = values.get(name, 0.0) + value.detach()
+        values["gradient_norm"] = nn.utils.clip_grad_norm_(
+            self._trained, self._optimisation.gradient_clip, foreach=True
+        )
+        numbers = dict(zip(values, torch.stack([value.float() for value in values.values()]).tolist(), strict=True))
+        for name in ("loss", "gradient_norm"):
+            if not abs(numbers[name]) < float("inf"):
+                raise Diverged(f"step {step + 1}: the {name.replace('_', ' ')} is {numbers[name]}")
+        for optimiser in self._optimisers:
+            optimiser.step()
+        self._finish_step(batch, numbers)
+
+    def _finish_step(self, batch: Any, numbers: dict[str, float]) -> None:
+        progress, training = self.progress, self._training
+        counts = self._learner.counts(batch)
+        progress.step += 1
+        progress.losses = [*progress.losses, numbers["loss"]][-max(_RESULT_WINDOW, training.log_every) :]
+        progress.counts = {name: progress.counts.get(name, 0) + count for name, count in counts.items()}
+        self._clock.add(counts)
+
+        last = progress.step == self._steps
+        if progress.step % training.log_every == 0 or last:
+            self._log(numbers)
+        if self.intermediate and (progress.step % self.intermediate[0] == 0 or last):
+            spool.append(self._spool, progress.step, self.intermediate[1]())
+            self._clock.restart()
+        reason = None if last else self._stop()
+        if reason is not None or progress.step % training.checkpoint_every == 0:
+            self._save()
+        if reason is not None:
+            raise Interrupted(reason)
+
+    def _log(self, numbers: Mapping[str, float]) -> None:
+        since = (self.progress.step - 1) % self._training.log_every + 1
+        newest = self.progress.losses[-since:]
+        rates = [group["lr"] for optimiser in self._optimisers for group in optimiser.param_groups]
+        metrics = {**numbers, "loss": sum(newest) / len(newest), "learning_rate": rates[-1], **self._clock.read()}
+        prefix = self._learner.prefix
+        spool.append(self._spool, self.progress.step, {f"{prefix}/{name}": value for name, value in metrics.items()})
+
+    def _save(self) -> None:
+        spool.sync(self._spool)
+        state = {
+            "step": self.progress.step,
+            "counts": self.progress.counts,
+            "losses": self.progress.losses,
+            "module": self.module.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
+            "random": {
+                "cpu": torch.get_rng_state(),
+                "cuda": [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else [],
+            },
+        }
+        checkpoints.save(self._checkpoints, self.progress.step, state)
+
+    def resume(self) -> None:
+        """Take up the newest whole checkpoint, if there is one, and cut the spool back to it."""
+        state = checkpoints.load_newest(self._checkpoints)
+        if state is not None:
+            self.module.load_state_dict(state["module"])
+            for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(saved)
+            torch.set_rng_state(state["random"]["cpu"])
+            for generator in state["random"]["cuda"]:
+                torch.cuda.set_rng_state(generator)
+            self.progress = Progress(step=state["step"], counts=state["counts"], losses=state["losses"])
+        spool.trim(self._spool, self.progress.step)
+
+
+class _Clock:
+    """Rates since the last line of the spool. Time is no part of any result."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._started, self._steps, self._counts = time.perf_counter(), 0, dict[str, int]()
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        self._steps += 1
+        for name, count in counts.items():
+            self._counts[name] = self._counts.get(name, 0) + count
+
+    def read(self) -> dict[str, float]:
+        seconds = max(time.perf_counter() - self._started, 1e-9)
+        rates = {
+            f"{name}_per_second": self._counts[name] / seconds for name in ("tokens", "images") if name in self._counts
+        }
+        rates["step_seconds"] = seconds / max(1, self._steps)
+        self.restart()
+        return rates
+
+
+def _trainer(device: torch.device, training: TrainingConfig) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        precision="bf16-mixed" if training.precision == "bf16" else "32-true",
+        max_epochs=1,  # the loader ends after our own number of steps
+        # Named so that Lightning does not find SLURM by itself and requeue jobs.
+        plugins=[LightningEnvironment()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # greetings, tips and the list of accelerators
+warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -1,0 +1,112 @@
+"""The pretrain stage: a multimodal model learns the data mix for a fixed budget.
+
+Below ``work``: ``model.json`` and ``model.safetensors`` when done, ``spool.jsonl`` and ``checkpoints/`` on the way.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from mm1core.data.open import Data, open_data
+from mm1core.data.rows import Batch, RowStream
+from mm1core.data.rows import steps as row_steps
+from mm1core.fit import Stop, fit
+from mm1core.loss import target_weights, weighted_sum
+from mm1core.model import ModelConfig, MultimodalModel, load_weights, save_model
+from mm1core.stages import PretrainStage
+
+
+def run(stage: PretrainStage, *, inputs: Mapping[str, Path], work: Path, stop: Stop) -> dict[str, Any]:
+    """Train the model of ``stage`` on the data of ``inputs``, from the weights of ``encoder`` if that is an input."""
+    data = open_data({role: path for role, path in inputs.items() if role != "encoder"})
+    learner = _Pretraining(stage, data, _start(stage, data, inputs.get("encoder")))
+    scoring = stage.intermediate
+    progress = fit(
+        learner,
+        steps=stage.training.steps,
+        optimisation=stage.optimisation,
+        training=stage.training,
+        work=work,
+        stop=stop,
+        intermediate=None
+        if scoring is None or scoring.every is None
+        else (scoring.every, lambda: _score(learner.module, data, stage)),
+    )
+    save_model(learner.module, work)
+    return {
+        "steps": progress.step,
+        "loss": progress.loss(),
+        "parameters": sum(parameter.numel() for parameter in learner.module.parameters()),
+        **progress.counts,
+    }
+
+
+class _Pretraining:
+    """The multimodal model and its packed rows, as a ``Learner``."""
+
+    prefix = "train"
+
+    def __init__(self, stage: PretrainStage, data: Data, model: MultimodalModel) -> None:
+        self.module = model
+        self._training = stage.training
+        self._stream = RowStream(
+            seed=stage.seed,
+            mix=stage.data.mix,
+            sources=data.sources,
+            tokenizer=data.tokenizer,
+            data=stage.data,
+            image=stage.image,
+            num_image_tokens=stage.connector.num_tokens,
+        )
+
+    def batches(self, *, first_step: int, workers: int) -> "DataLoader[Batch]":
+        return row_steps(
+            self._stream,
+            first_step=first_step,
+            total_steps=self._training.steps,
+            rows_per_step=self._training.rows_per_step,
+            workers=workers,
+        )
+
+    def shares(self, batch: Batch) -> Iterator[tuple[torch.Tensor, Mapping[str, torch.Tensor]]]:
+        total = target_weights(batch.weights, batch.documents).sum().clamp(min=torch.finfo(batch.weights.dtype).tiny)
+        for part in batch.split(self._training.micro_batches):
+            loss, _ = weighted_sum(self.module(part), part.tokens, part.weights, part.documents)
+            yield loss / total, {}
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        return {
+            "tokens": int((batch.documents >= 0).sum()),
+            "images": len(batch.images),
+            "documents": len(batch.names),
+            "cut_documents": batch.cut,
+        }
+
+
+def _start(stage: PretrainStage, data: Data, encoder: Path | None) -> MultimodalModel:
+    torch.manual_seed(stage.seed)
+    model = MultimodalModel(
+        ModelConfig(
+            image=stage.image,
+            encoder=stage.encoder,
+            connector=stage.connector,
+            decoder=stage.decoder,
+            vocabulary_size=data.tokenizer.get_vocab_size(),
+        )
+    )
+    if encoder is not None:
+        load_weights(model.encoder, encoder / "encoder.safetensors")
+    return model
+
+
+def _score(model: MultimodalModel, data: Data, stage: PretrainStage) -> Mapping[str, float]:
+    from mm1core.evaluation.evaluate import score_model
+
+    assert stage.intermediate is not None
+    items = stage.intermediate.intermediate_items
+    # without the stop request: a state saved in the middle of a score would leave a hole in the spool
+    metrics: dict[str, float] = score_model(model, data, stage.intermediate, split="validation", items=items)["metrics"]
+    return metrics
