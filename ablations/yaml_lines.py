@@ -1,0 +1,125 @@
+"""Reads a YAML 1.2 file as plain values, and remembers the line of every key and item for error messages."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from ablations.errors import Problem, SweepError, nearest
+
+Path_ = tuple[str | int, ...]
+"""A place in a document: keys of mappings and indices of lists, from the top."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Document:
+    """A YAML file as dict, list, str, int, float, bool and None. Mapping keys are text."""
+
+    file: Path
+    content: Any
+    lines: Mapping[Path_, int]
+    """The line, from 1, on which a key or a list item begins."""
+
+    def line(self, path: Path_) -> int | None:
+        """The line of a place, or of the nearest place around it."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.lines:
+                return self.lines[path[:length]]
+        return None
+
+    def problem(self, path: Path_, problem: str, *, allowed: str | None = None, nearest: str | None = None) -> Problem:
+        return Problem(
+            file=self.file,
+            line=self.line(path),
+            key=".".join(map(str, path)) or None,
+            problem=problem,
+            allowed=allowed,
+            nearest=nearest,
+        )
+
+
+def read_yaml(file: Path) -> Document:
+    """Raises ``SweepError`` for a file that is missing, unreadable or malformed, and for a key given twice."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        siblings = [path.name for path in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
+        name = nearest(file.name, siblings)
+        raise SweepError(
+            Problem(file=file, problem="no such file", nearest=str(file.parent / name) if name else None)
+        ) from None
+    except IsADirectoryError:
+        raise SweepError(Problem(file=file, problem="is a folder, not a YAML file")) from None
+    except UnicodeDecodeError as error:
+        raise SweepError(Problem(file=file, problem=f"is not UTF-8 text (byte {error.start})")) from None
+    except OSError as error:
+        raise SweepError(Problem(file=file, problem=f"cannot be read: {error.strerror}")) from None
+    lines: dict[Path_, int] = {}
+    try:
+        loaded = YAML(typ="rt", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else None
+        problem = (error.problem or "").splitlines()[0]
+        if twice := re.match('found duplicate key "(.*?)"', problem):
+            raise SweepError(Problem(file=file, line=line, key=twice[1], problem="is given twice")) from None
+        raise SweepError(Problem(file=file, line=line, problem=f"malformed YAML: {problem}")) from None
+    except (YAMLError, ValueError) as error:
+        raise SweepError(Problem(file=file, problem=f"malformed YAML: {str(error).splitlines()[0]}")) from None
+    return Document(file=file, content=_plain(loaded, (), lines, file, ()), lines=lines)
+
+
+def _plain(node: Any, path: Path_, lines: dict[Path_, int], file: Path, above: tuple[int, ...]) -> Any:
+    if isinstance(node, CommentedMap | CommentedSeq):
+        if id(node) in above:
+            raise _refusal(file, node.lc.line, path, "contains itself")
+        above = (*above, id(node))
+    if isinstance(node, CommentedMap):
+        mapping: dict[str, Any] = {}
+        for key, value in node.items():
+            name = _key(key)
+            if name is None:
+                raise _refusal(file, node.lc.line, path, f"the key {key!r} is not text")
+            place = (*path, name)
+            if name in mapping:
+                raise _refusal(file, node.lc.line, place, "is given twice")
+            position = (node.lc.data or {}).get(key)  # a merged key has none
+            lines[place] = (position[0] if position else node.lc.line) + 1
+            mapping[name] = _plain(value, place, lines, file, above)
+        return mapping
+    if isinstance(node, CommentedSeq):
+        items = []
+        for index, value in enumerate(node):
+            place = (*path, index)
+            lines[place] = node.lc.item(index)[0] + 1
+            items.append(_plain(value, place, lines, file, above))
+        return items
+    plain = _scalar(node)
+    if plain is not None and not isinstance(plain, str | int | float):
+        raise _refusal(file, (lines.get(path) or 1) - 1, path, "has a YAML tag; write a plain value")
+    return plain
+
+
+def _refusal(file: Path, line: int, path: Path_, problem: str) -> SweepError:
+    return SweepError(Problem(file=file, line=line + 1, key=".".join(map(str, path)) or None, problem=problem))
+
+
+def _key(key: Any) -> str | None:
+    plain = _scalar(key)
+    if isinstance(plain, bool):
+        return "true" if plain else "false"
+    return str(plain) if isinstance(plain, str | int | float) else None
+
+
+def _scalar(value: Any) -> Any:
+    """A round-trip scalar as the plain type it stands for; a date is the text that was written."""
+    for kind in (bool, str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return value.isoformat() if isinstance(value, date) else value
