@@ -281,7 +281,7 @@ class DataConfig:
     tokenizer: TokenizerConfig = TokenizerConfig()
     row_tokens: int = 160
     """Length of a packed row in tokens, image tokens included."""
-    images_per_row: int = 8
+    images_per_row: int = 10
     """Most images in a row (MM1: 16 in a sequence of 4,096), so that fewer image tokens do not mean more images."""
     answer_weight: float = 4.0
     """Loss weight of answer words (colour, digit, count, place); other text tokens weigh 1, image tokens 0."""

@@ -1,0 +1,162 @@
+"""Scenes and facts in words: dialects, statements, captions, alt-text.
+
+Every colour and every digit has a word in each of three dialects; shapes, counts and places have one word. The asked
+word stands last before the full stop, so that what is asked is known before it is answered. Texts are words separated
+by single spaces: the tokenizer of the world knows whole words.
+"""
+
+from functools import lru_cache
+
+from mm1core.config import WorldConfig
+from mm1core.data.document import Answer, Part, Text
+from mm1core.world.draws import Draws
+from mm1core.world.scene import NUM_COLOURS, NUM_DIGITS, SHAPES, Scene, Thing
+
+COLOURS = (
+    ("red", "green", "blue", "yellow", "purple", "cyan"),
+    ("crimson", "emerald", "azure", "golden", "violet", "teal"),
+    ("rouge", "verde", "blau", "gelb", "lila", "turquoise"),
+)
+"""By dialect, then by colour."""
+DIGITS = (
+    ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"),
+    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    ("null", "eins", "zwei", "drei", "vier", "fuenf", "sechs", "sieben", "acht", "neun"),
+)
+COUNTS = ("single", "double", "triple", "quadruple")
+"""One to four objects; the same in every dialect."""
+PLACES = (
+    "arles", "bergen", "cadiz", "delft", "esbjerg", "faro", "graz", "huelva", "ivrea", "jena", "kiruna", "lucca",
+)  # fmt: skip
+NOISE = ("img", "photo", "sale", "click", "free", "best", "page", "shop", "jpg", "new", "online", "item", "0231", "hd")
+FACT_FORMS = (
+    ("{} lives in", "the home of {} is", "{} has a house in", "at night {} is in", "letters for {} go to"),
+    ("{} works in", "the office of {} is", "{} has a job in", "by day {} is in", "orders for {} go to"),
+)
+"""By relation: paraphrases of one fact, the place left out at the end."""
+VALIDATION_FORM, TEST_FORM = 0, 1
+"""Of the five forms in the order of a fact, the ones never used in training: one for each split that asks."""
+
+LIST_START = "see"
+"""Opens an object list, so that a caption can be asked for."""
+STOP = "."
+
+
+def answer_words(world: WorldConfig) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """The words of each kind that have dialects, as many dialects as the world speaks."""
+    return {"colour": COLOURS[: world.dialects], "digit": DIGITS[: world.dialects]}
+
+
+@lru_cache(maxsize=4)
+def names(count: int) -> tuple[str, ...]:
+    """Made-up names: two syllables each, no two alike."""
+    starts, ends = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru"), ("dun", "fex", "gol", "mip", "rak")
+    made = [start + middle + end for middle in ("", "ta", "vi") for end in ends for start in starts]
+    if count > len(made):
+        raise ValueError(f"{count} names are more than the {len(made)} there are")
+    return tuple(made[:count])
+
+
+def vocabulary(world: WorldConfig) -> list[str]:
+    """Every word that can occur, in a fixed order, without the special tokens."""
+    words = [STOP, ",", LIST_START, "the", "is", "sign", "shows", "count", "say", *SHAPES, *COUNTS, *PLACES, *NOISE]
+    for dialect in range(world.dialects):
+        words += [*COLOURS[dialect], *DIGITS[dialect]]
+    words += names(world.fact_names)
+    words += [word for forms in FACT_FORMS for form in forms for word in form.split() if word != "{}"]
+    return list(dict.fromkeys(words))
+
+
+def colour_question(thing: Thing) -> str:
+    return f"the is {SHAPES[thing.shape]}"
+
+
+DIGIT_QUESTION = "sign shows"
+COUNT_QUESTION = "count is"
+
+
+def statement(scene: Scene, dialect: int, draws: Draws) -> tuple[Part, ...]:
+    """One short sentence about the scene: its colours half the time, its digit or its count a quarter each.
+
+    Where no shape is unique, so that no colour can be asked, it speaks of the digit instead.
+    """
+    kind = draws.below(4)
+    if kind < 2 and (unique := scene.unique):
+        return colour_statement(draws.choice(unique), dialect)
+    return digit_statement(scene, dialect) if kind < 3 else count_statement(scene)
+
+
+def colour_statement(thing: Thing, dialect: int) -> tuple[Part, ...]:
+    return (Text(text=colour_question(thing)), Answer(text=COLOURS[dialect][thing.colour]), Text(text=STOP))
+
+
+def digit_statement(scene: Scene, dialect: int) -> tuple[Part, ...]:
+    return (Text(text=DIGIT_QUESTION), Answer(text=DIGITS[dialect][scene.digit]), Text(text=STOP))
+
+
+def count_statement(scene: Scene) -> tuple[Part, ...]:
+    return (Text(text=COUNT_QUESTION), Answer(text=COUNTS[len(scene.things) - 1]), Text(text=STOP))
+
+
+def object_list(scene: Scene, dialect: int, draws: Draws) -> tuple[Part, ...]:
+    """ "see SHAPE COLOUR , SHAPE COLOUR ." in random order.
+
+    The shape before the colour, and no raster order: with the colour first or a fixed order the model stops at naming
+    colours that occur somewhere in the image.
+    """
+    parts: list[Part] = [Text(text=LIST_START)]
+    for number, thing in enumerate(draws.shuffled(scene.things)):
+        parts.append(Text(text=f", {SHAPES[thing.shape]}" if number else SHAPES[thing.shape]))
+        parts.append(Answer(text=COLOURS[dialect][thing.colour]))
+    return (*parts, Text(text=STOP))
+
+
+def detailed_caption(world: WorldConfig, scene: Scene, draws: Draws) -> tuple[Part, ...]:
+    """The object list and one statement in random order, each in a dialect of its own.
+
+    Were the whole caption in one dialect, captions alone would teach to copy it from context, and interleaved documents
+    would have nothing of their own to teach.
+    """
+    listed = object_list(scene, draws.below(world.dialects), draws)
+    stated = statement(scene, draws.below(world.dialects), draws)
+    return (*listed, *stated) if draws.below(2) else (*stated, *listed)
+
+
+def alt_text(world: WorldConfig, scene: Scene, draws: Draws) -> tuple[Part, ...]:
+    """One thing, often in a wrong colour, then six words that say nothing."""
+    thing = draws.choice(scene.things)
+    colour = thing.colour
+    if draws.share() < world.wrong_colour:
+        colour = (colour + 1 + draws.below(NUM_COLOURS - 1)) % NUM_COLOURS
+    word = COLOURS[draws.below(world.dialects)][colour]
+    noise = " ".join(draws.choice(NOISE) for _ in range(6))
+    return (Text(text=SHAPES[thing.shape]), Answer(text=word), Text(text=f"{STOP} {noise} {STOP}"))
+
+
+def say(dialect: int, draws: Draws, *, digits: bool) -> tuple[Part, ...]:
+    """ "say WORD .": a word that no picture explains. Colours alone, or digits as well."""
+    number = draws.below(NUM_COLOURS + NUM_DIGITS if digits else NUM_COLOURS)
+    word = COLOURS[dialect][number] if number < NUM_COLOURS else DIGITS[dialect][number - NUM_COLOURS]
+    return (Text(text="say"), Answer(text=word), Text(text=STOP))
+
+
+def fact_place(world: WorldConfig, name: int, relation: int) -> str:
+    """The place of a fact: a property of the world, stated in text alone."""
+    return PLACES[Draws(world.seed, 102, name, relation).below(len(PLACES))]
+
+
+def fact_forms(world: WorldConfig, name: int, relation: int) -> list[str]:
+    """The paraphrases of a fact in its own order, the place left out. See ``VALIDATION_FORM`` and ``TEST_FORM``.
+
+    Which paraphrases are held out differs between facts, so that every word is met in training.
+    """
+    forms = Draws(world.seed, 103, name, relation).shuffled(FACT_FORMS[relation])
+    return [form.format(names(world.fact_names)[name]) for form in forms]
+
+
+def fact(world: WorldConfig, draws: Draws) -> tuple[Part, ...]:
+    """A random fact in one of its training paraphrases."""
+    name, relation = draws.below(world.fact_names), draws.below(len(FACT_FORMS))
+    forms = fact_forms(world, name, relation)
+    form = forms[TEST_FORM + 1 + draws.below(len(forms) - TEST_FORM - 1)]
+    return (Text(text=form), Answer(text=fact_place(world, name, relation)), Text(text=STOP))
