@@ -1,0 +1,150 @@
+"""The store: finished and unfinished stages by kind and key, and the folders of the sweeps.
+
+``store/<kind>/<key>/`` holds ``work/``, a lease while somebody works there, ``failure.json`` after a failed attempt,
+and at last ``record.json``. A record is there or it is not: it is written under another name, brought to the disk and
+renamed. A record that cannot be read, or whose work is gone, is set aside under another name, with a warning, and the
+stage is done again.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablations.errors import StoreError
+
+Warn = Callable[[str], None]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_AWAY = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
+STORE_FAULTS = (*_FULL, *_DENIED, *_AWAY)
+"""Errors of the operating system that say something about the disk, not about the program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFolder:
+    """The folder of one stage."""
+
+    kind: str
+    key: str
+    path: Path
+
+    @property
+    def work(self) -> Path:
+        return self.path / "work"
+
+    def record(self, warn: Warn) -> dict[str, Any] | None:
+        """The stage's record; ``None`` if there is none, or none that can be used: that one is set aside."""
+        path = self.path / "record.json"
+        try:
+            record = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            problem = f"is not JSON ({error})"
+        else:
+            problem = self._problem_of(record)
+        if not problem:
+            return record
+        aside = set_aside(path)
+        warn(f"{path} {problem}; it is kept as {aside.name} and the stage is done again")
+        return None
+
+    def failure(self) -> dict[str, Any] | None:
+        """What the newest failed attempt left; ``None`` if nothing readable."""
+        try:
+            failure = json.loads((self.path / "failure.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return failure if isinstance(failure, dict) and "class" in failure else None
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Commit: from here on the stage is done, whatever is killed."""
+        write_json(self.path / "record.json", record)
+        (self.path / "failure.json").unlink(missing_ok=True)
+
+    def write_failure(self, failure: Mapping[str, Any]) -> None:
+        write_json(self.path / "failure.json", failure)
+
+    def _problem_of(self, record: Any) -> str:
+        if not isinstance(record, dict) or not isinstance(record.get("result"), dict):
+            return "has no result"
+        if (record.get("kind"), record.get("key")) != (self.kind, self.key):
+            return f"is the record of {record.get('kind')}/{record.get('key')}"
+        return "" if self.work.is_dir() else "has lost its work folder"
+
+
+class Store:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def prepare(self) -> None:
+        """Make sure that the store can be written. Raises ``StoreError``."""
+        probe = self.root / f".probe-{os.getpid()}"
+        with store_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"x")
+            probe.unlink()
+
+    def stage(self, kind: str, key: str) -> StageFolder:
+        return StageFolder(kind=kind, key=key, path=self.root / kind / key)
+
+    def sweep(self, name: str) -> Path:
+        return self.root / "sweeps" / name
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace ``path`` by ``value``, on the disk when this returns; a crash leaves the old file or the new one.
+
+    One writer at a time: the folder's lease is held. Raises ``ValueError`` for numbers that are not finite.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    unfinished = path.with_name(path.name + ".tmp")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to the first free ``<name>.corrupt-<n>``."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+        number += 1
+    os.replace(path, aside)
+    return aside
+
+
+@contextmanager
+def store_errors(root: Path) -> Iterator[None]:
+    """Turn what the operating system says of a full, read-only or absent disk into a ``StoreError``."""
+    try:
+        yield
+    except OSError as error:
+        raise store_error(root, error) from error
+
+
+def store_error(root: Path, error: OSError) -> StoreError:
+    where = error.filename or root
+    if error.errno in _FULL:
+        remedy = "free some space there, or move the store to another disk and name it with --store"
+    elif error.errno in _DENIED:
+        remedy = "make it writable for you, or name another store with --store or ABLATE_STORE"
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST):
+        remedy = "a file is in the way of a folder; name another store with --store or ABLATE_STORE"
+    else:
+        remedy = "check the disk or the network share"
+    return StoreError(
+        f"{where}: {error.strerror or error}; {remedy}, then run the same command again: finished work is kept"
+    )

@@ -1,0 +1,134 @@
+"""Records are there or not, whatever is killed; what is damaged is set aside; a bad disk is named with a remedy."""
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ablations.errors import STORE_UNUSABLE, StoreError
+from ablations.store import StageFolder, Store, store_errors, write_json
+
+RECORD = {"kind": "noop", "key": "0123456789ab", "result": {"metrics": {"x": 1.0}}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StageFolder:
+    stage = Store(tmp_path).stage("noop", "0123456789ab")
+    stage.work.mkdir(parents=True)
+    return stage
+
+
+def refuse_warning(text: str) -> None:
+    raise AssertionError(text)
+
+
+def test_what_is_written_is_read(folder):
+    assert folder.record(refuse_warning) is None
+    folder.write_record(RECORD)
+    assert folder.record(refuse_warning) == RECORD
+
+
+def test_a_record_ends_a_failure(folder):
+    folder.write_failure({"class": "killed"})
+    assert folder.failure() == {"class": "killed"}
+    folder.write_record(RECORD)
+    assert folder.failure() is None
+
+
+def test_equal_records_are_equal_bytes(folder):
+    folder.write_record(RECORD)
+    first = (folder.path / "record.json").read_bytes()
+    folder.write_record(dict(RECORD))
+    assert (folder.path / "record.json").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b'{"kind": "noop", "key": "0123',
+        b"[]",
+        b'{"kind": "noop", "key": "0123456789ab"}',
+        b'{"kind": "noop", "key": "another", "result": {}}',
+        b"\xff\xfe\x00",
+    ],
+)
+def test_a_damaged_record_is_set_aside_once_and_kept(folder, damage):
+    path = folder.path / "record.json"
+    warnings: list[str] = []
+    for number in (1, 2):
+        path.write_bytes(damage)
+        assert folder.record(warnings.append) is None
+        assert not path.exists()
+        assert (folder.path / f"record.json.corrupt-{number}").read_bytes() == damage
+    assert len(warnings) == 2
+    assert "record.json" in warnings[0]
+    folder.write_record(RECORD)
+    assert folder.record(refuse_warning) == RECORD
+
+
+def test_a_record_without_its_work_does_not_count(folder):
+    folder.write_record(RECORD)
+    folder.work.rmdir()
+    warnings: list[str] = []
+    assert folder.record(warnings.append) is None
+    assert len(warnings) == 1
+
+
+def test_a_write_that_is_cut_short_leaves_the_old_file(folder):
+    path = folder.path / "record.json"
+    write_json(path, {"old": True})
+    program = (
+        "import os, ablations.store as store\nfrom pathlib import Path\n"
+        f"store.os.replace = lambda *_: os._exit(9)\nstore.write_json(Path({str(path)!r}), {{'new': True}})"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 9
+    assert json.loads(path.read_bytes()) == {"old": True}
+    write_json(path, {"newer": True})
+    assert json.loads(path.read_bytes()) == {"newer": True}
+    assert [entry.name for entry in folder.path.iterdir() if entry.is_file()] == ["record.json"]
+
+
+def test_numbers_that_are_not_finite_are_refused_and_nothing_is_written(folder):
+    with pytest.raises(ValueError, match="JSON"):
+        folder.write_record({**RECORD, "result": {"metrics": {"x": float("nan")}}})
+    assert folder.record(refuse_warning) is None
+
+
+def test_a_store_is_made_where_there_is_none(tmp_path):
+    Store(tmp_path / "a" / "b").prepare()
+    assert (tmp_path / "a" / "b").is_dir()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "store").write_text("not a folder")
+    with pytest.raises(StoreError, match="--store") as refusal:
+        Store(tmp_path / "store").prepare()
+    assert refusal.value.exit_code == STORE_UNUSABLE
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
+def test_every_disk_fault_says_where_and_what_to_do(tmp_path, number):
+    with pytest.raises(StoreError) as refusal, store_errors(tmp_path):
+        raise OSError(number, os.strerror(number), str(tmp_path / "place"))
+    assert str(tmp_path / "place") in str(refusal.value)
+    assert "run the same command again" in str(refusal.value)
+
+
+def test_a_full_disk_leaves_the_old_record(folder):
+    """The kernel refuses to let the file grow, as on a full disk."""
+    folder.write_record(RECORD)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(StoreError, match="free some space"), store_errors(folder.path):
+            folder.write_record({**RECORD, "result": {"long": "x" * 10_000}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert folder.record(refuse_warning) == RECORD
