@@ -42,7 +42,7 @@ class AxisEffect:
     pairs: int
     """Pairs of arms that are averaged: 1 in a one-at-a-time design."""
     differences: Mapping[str, Difference]
-    """By measure key; a measure that no pair has is not here."""
+    """By measure key; a measure that no pair has scores for is not here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +84,7 @@ def analyse(results: Results) -> Analysis:
             }
             compared = _compare({key: value for key, value in contrasts.items() if value is not None}, measure)
             differences |= {(key, measure.key): difference for key, difference in compared.items()}
-    return Analysis(
-        results=results, means=means, differences=differences, axis_effects=tuple(_axis_effects(results))
-    )
+    return Analysis(results=results, means=means, differences=differences, axis_effects=tuple(_axis_effects(results)))
 
 
 def reference_values(results: Results) -> dict[str, str]:
@@ -125,7 +123,6 @@ def _axis_effects(results: Results) -> list[AxisEffect]:
             axis=axis, value=value, reference=references[axis], pairs=len(effects[axis, value]), differences=values
         )
         for (axis, value), values in found.items()
-        if values
     ]
 
 

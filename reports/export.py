@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reports.plot import Figure
 from reports.records import ReportError
+
+if TYPE_CHECKING:
+    from reports.plot import Figure
 
 FORMATS = ("png", "svg", "pdf")
 _PNG_SCALE = 2
@@ -14,11 +17,10 @@ _PNG_SCALE = 2
 
 def missing_browser() -> str:
     """One sentence that says what to install for images, or nothing where everything is there."""
-    try:
-        import kaleido  # noqa: F401, PLC0415
-        from choreographer.browsers.chromium import Chromium  # noqa: PLC0415
-    except ImportError:
+    if find_spec("kaleido") is None:
         return 'No images: the package kaleido is not installed; `pip install "mm-ablations[images]"` adds it.'
+    from choreographer.browsers.chromium import Chromium
+
     if Chromium.find_browser(skip_local=False) is None:
         return (
             "No images: no Chrome or Chromium was found; install one (Debian: `apt install chromium`) "
@@ -27,7 +29,7 @@ def missing_browser() -> str:
     return ""
 
 
-def write_images(images: Mapping[Path, Figure]) -> None:
+def write_images(images: "Mapping[Path, Figure]") -> None:
     """Write each figure to its path, whose suffix is one of ``FORMATS``. Equal figures give equal bytes.
 
     Raises ``ReportError`` where there is no browser, it fails, or a suffix is not known.
@@ -35,7 +37,7 @@ def write_images(images: Mapping[Path, Figure]) -> None:
     problem = missing_browser()
     if problem:
         raise ReportError(problem)
-    import kaleido  # noqa: PLC0415
+    import kaleido
 
     jobs: list[dict[str, Any]] = []
     for path, figure in images.items():
@@ -63,7 +65,8 @@ def _make_repeatable(path: Path) -> None:
         path.write_bytes(re.sub(rb"(/(?:CreationDate|ModDate) \(D:)\d{14}", rb"\g<1>20000101000000", content))
     if path.suffix == ".svg":
         text = path.read_text(encoding="utf-8")
-        names = dict.fromkeys(re.findall(r'id="(?:defs-|clip|topdefs-|legend|g|p)?([0-9a-f]{6})', text))
-        for number, name in enumerate(names):
-            text = text.replace(name, f"{number:06x}")
+        identifiers = "\n".join(re.findall(r'(?:id|class)="([^"]*)"', text))
+        names = re.findall(r"(?:clip|defs-|legend-?|trace|p|-)([0-9a-f]{6})(?![0-9a-f])", identifiers)
+        for number, name in enumerate(dict.fromkeys(names)):
+            text = re.sub(rf"(?<!#){name}", f"n{number:05d}", text)  # after a # it would be a colour
         path.write_text(text, encoding="utf-8")

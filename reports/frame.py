@@ -129,11 +129,12 @@ class Results:
         tables = []
         for task in measure.tasks:
             parts = [part for part in measure.parts if part.task == task]
-            rows, ids = [], []
+            rows: list[np.ndarray] = []
+            ids: list[np.ndarray] = []
             for trial in trials:
                 pairs = [self.items(trial, part) for part in parts]
                 ids.append(pairs[0][0])
-                rows.append(np.mean([scores for _, scores in pairs], axis=0, dtype=np.float64))
+                rows.append(np.stack([scores for _, scores in pairs]).mean(axis=0, dtype=np.float64))
             if any(other is not ids[0] for other in ids):
                 rows = _common(ids, rows)
             tables.append(np.stack(rows))

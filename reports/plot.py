@@ -4,16 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import plotly
-import plotly.graph_objects as graph
+from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
-
-Figure = graph.Figure
 
 
 def figure(traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> Figure:
     """A figure of these traces and this layout. Raises ``ValueError`` for a property that Plotly does not know."""
-    return graph.Figure({"data": [dict(trace) for trace in traces], "layout": {"template": "none", **layout}})
+    return Figure({"data": [dict(trace) for trace in traces], "layout": {"template": "none", **layout}})
 
 
 def figure_json(figure: Figure) -> str:
@@ -24,7 +21,3 @@ def figure_json(figure: Figure) -> str:
 def script() -> str:
     """Plotly's JavaScript, about 5 MB, to be put into a page once."""
     return get_plotlyjs()
-
-
-def version() -> str:
-    return plotly.__version__

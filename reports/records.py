@@ -60,7 +60,7 @@ class SweepRecords:
 
 
 def read_records(folder: Path, *, store: Path) -> SweepRecords:
-    """Read the sweep at ``folder`` (``store/sweeps/<name>``). Raises ``ReportError`` where there is no readable plan."""
+    """Read the sweep at ``folder`` (``store/sweeps/<name>``). Raises ``ReportError`` where no plan can be read."""
     reader = _Reader()
     plan, problem = reader.read(folder / "plan.json")
     if plan is None:

@@ -146,7 +146,7 @@ def is_equivalent(estimate: Estimate, margin: float) -> bool:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Step-down adjusted p (Holm 1979, Scand. J. Stat. 6:65), in the order given; not-a-numbers stay and do not count."""
+    """Step-down adjusted p (Holm 1979, Scand. J. Stat. 6:65), in the order given; a not-a-number stays, uncounted."""
     values = np.asarray(p_values, dtype=np.float64)
     adjusted = values.copy()
     order = np.argsort(values, kind="stable")

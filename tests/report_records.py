@@ -190,7 +190,7 @@ def _write_evaluation(
             difficulty = generator.random(items)
             own = np.random.default_rng(int(key(arm.label, seed, task, shots), 16))
             shared = np.random.default_rng(int(key(arm.label, seed), 16)).standard_normal() * seed_spread
-            right = int(round(min(100.0, max(0.0, wanted + shared)) / 100 * items))
+            right = round(min(100.0, max(0.0, wanted + shared)) / 100 * items)
             order = np.argsort(difficulty + 0.3 * own.random(items), kind="stable")
             values = np.zeros(items, dtype=np.float32)
             values[order[:right]] = 1.0

@@ -21,8 +21,8 @@ from reports.records import ReportError, read_records
 from reports.style import FIGURE_5, GRID, SERIF, TICK, bar_width, frame_axis, layout, legend, verbatim
 
 _LEFT, _RIGHT, _BOTTOM = 72, 14, 74
-_ROW = 19  # height of a row of the legend
-_LABEL = 36  # height of a rotated value label
+_ROW = 20  # height of a row of the legend
+_LABEL = 42  # height of a rotated value label with its star
 
 
 def data_mix(analysis: Analysis) -> Figure:

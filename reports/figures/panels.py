@@ -80,9 +80,7 @@ def panels(analysis: Analysis, grid: Grid) -> Figure:
         left = number * (_LEFT + FIGURE_4.plot_width + _RIGHT) + _LEFT
         domain = (left / width, (left + FIGURE_4.plot_width) / width)
         parts["annotations"].append(_side_title(measure, domain[0], (bottom + top) / 2))
-        for part, (stretch, (low, high)) in enumerate(
-            zip(stretches, _split(bottom, top, len(stretches)), strict=True)
-        ):
+        for part, (stretch, (low, high)) in enumerate(zip(stretches, _split(bottom, top, len(stretches)), strict=True)):
             suffix = "" if number == part == 0 else str(number * len(stretches) + part + 1)
             first, last = part == 0, part == len(stretches) - 1
             parts[f"xaxis{suffix}"] = _group_axis(grid, domain, suffix, bottom_line=first, top_line=last)
@@ -96,9 +94,7 @@ def panels(analysis: Analysis, grid: Grid) -> Figure:
                 tickfont={"size": 12},
             )
             axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
-            bars = {
-                series: [table[measure.key, series, group] for group in grid.groups] for series in grid.series
-            }
+            bars = {series: [table[measure.key, series, group] for group in grid.groups] for series in grid.series}
             traces += _traces(bars, grid, axes, measure, in_legend=number == part == 0)
             parts["annotations"] += _labels(bars, grid, axes, stretch, first=first)
             if not last:

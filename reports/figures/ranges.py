@@ -18,7 +18,10 @@ class ValueRange:
 
 
 def full_range(intervals: Sequence[tuple[float, float]], *, percent: bool, headroom: float = 0.15) -> ValueRange:
-    """Fig. 5: ticks of 20 (percent); the range ends on ticks, with ``headroom`` of it free above for labels and legend."""
+    """Fig. 5: ticks of 20 (percent); the range ends on ticks, with ``headroom`` of it free above for labels and legend.
+
+    There is no tick above 100 %, and the range then ends where the room does.
+    """
     step = 20.0 if percent else _nice(max(high for _, high in intervals) / 4)
     return _range(intervals, unit=step, step=step, below=0.1 * step, headroom=headroom, percent=percent)
 
@@ -68,6 +71,8 @@ def _range(
     high = max(low + unit, ceil(highest / unit) * unit)
     while highest + headroom * (high - low) > high:
         high += unit
+    if percent and high > 100:
+        high = max(100.0, (highest - headroom * low) / (1 - headroom))
     first, last = ceil(low / step - 1e-9), floor(min(high, 100.0 if percent else high) / step + 1e-9)
     return ValueRange(low=low, high=high, ticks=tuple(round(tick * step, 6) for tick in range(first, last + 1)))
 

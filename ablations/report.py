@@ -1,0 +1,63 @@
+"""``ablate report``: everything a sweep's records show, rebuilt, printed in short, and where to open it."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from ablations.errors import OK, TRIALS_FAILED, BadInput, nearest
+from ablations.summary import print_summary
+from reports.build import build_report
+from reports.records import ReportError
+
+_FAILED = ("failed", "diverged", "unreadable")
+
+
+def report(sweep: str, *, store: Path, output: Path | None, images: bool, json_output: bool) -> int:
+    """Make the report on the sweep of this name (or of the sweep file of that name) and print its summary.
+
+    Returns ``TRIALS_FAILED`` where trials failed or diverged, else ``OK``. Raises ``BadInput`` where there is no such
+    sweep in the store or the report cannot be written.
+    """
+    folder = sweep_folder(sweep, store)
+    target = output or folder / "report"
+    try:
+        summary = build_report(folder, store=store, output=target, images=images)
+    except ReportError as error:
+        raise BadInput(str(error)) from None
+    if json_output:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        console = Console()
+        print_summary(summary, console=console)
+        console.print(f"Report: {target / 'index.html'}", soft_wrap=True, highlight=False)
+    return TRIALS_FAILED if any(summary["states"].get(state) for state in _FAILED) else OK
+
+
+def sweep_folder(sweep: str, store: Path) -> Path:
+    """``store/sweeps/<name>`` of a sweep's name, of its file, or of a path to that very folder."""
+    name = sweep
+    if Path(sweep).suffix in (".yaml", ".yml") and Path(sweep).is_file():
+        name = _name_in(Path(sweep))
+    folder = store / "sweeps" / name
+    if (folder / "plan.json").is_file():
+        return folder
+    known = sorted(path.parent.name for path in (store / "sweeps").glob("*/plan.json"))
+    close = nearest(name, known)
+    raise BadInput(
+        f"{sweep}: no sweep of this name in {store / 'sweeps'}; there "
+        + (f"are: {', '.join(known)}" if known else "is none yet: `ablate run SWEEP.yaml` makes one")
+        + (f"; did you mean {close!r}?" if close else "")
+    )
+
+
+def _name_in(path: Path) -> str:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe").load(path)
+    except YAMLError as error:
+        raise BadInput(f"{path}: not YAML: {error}") from None
+    name = content.get("name") if isinstance(content, dict) else None
+    return str(name) if name else path.stem

@@ -1,0 +1,80 @@
+"""The summary of a report on the terminal. Imports neither pandas nor plotly, so that a known report shows at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reports.summary import significant
+
+MOST_ARMS = 30
+"""Arms printed; the report's own table has all."""
+
+_COLOURS = {"higher": "green", "lower": "red", "equivalent": "cyan", "unclear": ""}
+_MARKS = {"higher": "▲", "lower": "▼", "equivalent": "≈", "unclear": ""}
+
+
+def print_summary(summary: Mapping[str, Any], *, console: Console | None = None) -> None:
+    """Print a report's ``summary.json``: every arm's scores with error bars, what differed, what failed."""
+    console = console or Console()
+    table = Table(title=escape(str(summary["title"])), title_justify="left", pad_edge=False, box=SIMPLE_HEAD)
+    table.add_column("arm", overflow="fold", min_width=12)
+    table.add_column("seeds", justify="right")
+    for measure in summary["measures"]:
+        unit = "" if measure["unit"] == "%" else f" ({measure['unit']})"
+        table.add_column(escape(measure["label"] + unit), justify="right")
+    best = _best(summary)
+    arms = summary["arms"]
+    for arm in arms[:MOST_ARMS]:
+        label = escape(arm["label"]) + (" [dim](baseline)[/dim]" if arm["baseline"] else "")
+        seeds = f"{arm['seeds_scored']}/{arm['seeds_planned']}"
+        cells = [_cell(arm["scores"].get(measure["key"]), best[measure["key"]]) for measure in summary["measures"]]
+        table.add_row(label, seeds, *cells)
+    console.print(table)
+    if len(arms) > MOST_ARMS:
+        console.print(f"… and {len(arms) - MOST_ARMS} more arms in the report.", style="dim")
+    _print_differences(summary, console)
+    for warning in summary["warnings"]:
+        console.print(f"[yellow]![/yellow] {escape(warning)}")
+    for trial in [trial for trial in summary["unfinished"] if trial["state"] != "missing"][:5]:
+        reason = ": ".join(part for part in (trial["class"], trial["error"]) if part)
+        console.print(f"[red]✗[/red] {escape(trial['arm'])}, seed {trial['seed']}: {trial['state']} {escape(reason)}")
+    if summary["images"]["problem"]:
+        console.print(escape(summary["images"]["problem"]), style="dim")
+
+
+def _print_differences(summary: Mapping[str, Any], console: Console) -> None:
+    if summary["baseline"] is None:
+        return
+    differing = significant(summary)
+    baseline = escape(str(summary["baseline"]))
+    if not differing:
+        console.print(f"No arm differs significantly from the baseline ({baseline}).")
+        return
+    console.print(f"Different from the baseline ({baseline}); 95 % intervals, p adjusted by Holm:")
+    for label, what in differing[:MOST_ARMS]:
+        console.print(f"  [bold]{escape(label)}[/bold]: {escape(what)}")
+
+
+def _best(summary: Mapping[str, Any]) -> dict[str, str]:
+    """By measure the highest mean as it is shown."""
+    found = {}
+    for measure in summary["measures"]:
+        means = [arm["scores"][measure["key"]]["mean"] for arm in summary["arms"] if measure["key"] in arm["scores"]]
+        found[measure["key"]] = f"{max(means):.1f}" if len(means) > 1 else ""
+    return found
+
+
+def _cell(score: Mapping[str, Any] | None, best: str) -> str:
+    if score is None:
+        return "[dim]–[/dim]"
+    number = f"{score['mean']:.1f}"
+    text = f"[bold]{number}[/bold]" if number == best else number
+    if score["half_width"] is not None:
+        text += f" [dim]±{score['half_width']:.1f}[/dim]"
+    verdict = score["difference"]["verdict"] if score["difference"] else "unclear"
+    mark = _MARKS[verdict] or " "
+    return f"{text} [{_COLOURS[verdict]}]{mark}[/]" if _COLOURS[verdict] else f"{text} {mark}"

@@ -1,0 +1,58 @@
+"""One call makes a sweep's report, or finds that the one there is up to date, which needs no heavy import."""
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from reports.export import missing_browser
+from reports.records import ReportError, SweepRecords, read_records
+
+
+def build_report(folder: Path, *, store: Path, output: Path, images: bool) -> dict[str, Any]:
+    """The summary of the report on the sweep at ``folder``, written into ``output`` unless it is there already.
+
+    Raises ``ReportError`` where there is no plan to read or ``output`` cannot be written.
+    """
+    records = read_records(folder, store=store)
+    digest = _digest(records)
+    present = _present(output, digest, images=images)
+    if present is not None:
+        return present
+    from reports.outputs import write_report  # here: it brings pandas and plotly
+
+    try:
+        return write_report(records, output=output, images=images, digest=digest)
+    except OSError as error:
+        raise ReportError(
+            f"{error.filename or output}: the report cannot be written ({error.strerror}); "
+            "free some space, or name another folder with --output"
+        ) from error
+
+
+def _present(output: Path, digest: str, *, images: bool) -> dict[str, Any] | None:
+    """The summary of the report that is there, if it is whole and made of the same records by the same program."""
+    try:
+        summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
+        current = summary["digest"] == digest and all((output / name).exists() for name in summary["files"])
+        wanted, problem = summary["images"]["wanted"], summary["images"]["problem"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    pictured = not images or (wanted and (not problem or problem == missing_browser()))
+    return summary if current and pictured else None
+
+
+def _digest(records: SweepRecords) -> str:
+    return hashlib.sha256(f"{records.digest} {_program()} {version('plotly')}".encode()).hexdigest()
+
+
+@cache
+def _program() -> str:
+    """Changes with the source of this package, so that a report never outlives the program that made it."""
+    here = Path(__file__).parent
+    content = hashlib.sha256()
+    for path in sorted([*here.rglob("*.py"), *here.rglob("*.html")]):
+        content.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes())
+    return content.hexdigest()

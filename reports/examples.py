@@ -1,0 +1,73 @@
+"""A few answers of the models, side by side: the same items for the baseline and some other arms."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reports.frame import Arm, Results
+from reports.records import Trial
+
+ITEMS = 3
+"""Items per task, the first of the evaluation."""
+ARMS = 5
+"""Arms shown, the baseline first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    text: str
+    right: bool | None
+    """Whether the task's leading metric gave it at least half; ``None`` for CIDEr-D and where there is no answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One item at one number of shots, as each arm answered it."""
+
+    task: str
+    item: str
+    shots: int
+    references: tuple[str, ...]
+    answers: Mapping[str, Answer]
+    """By arm label."""
+
+
+def examples(results: Results) -> list[Example]:
+    """The first items of every task at the fewest and the most shots, answered by the first scored seed of each arm."""
+    scored = [arm for arm in results.arms if results.done(arm.key)]
+    shown = sorted(scored, key=lambda arm: not arm.baseline)[:ARMS]
+    lines: dict[tuple[str, str, int], tuple[tuple[str, ...], dict[str, Answer]]] = {}
+    for arm in shown:
+        trial = min(results.done(arm.key).items())[1]
+        for line, right in _wanted(results, trial):
+            key = (line["task"], line["item"], line["shots"])
+            _, answers = lines.setdefault(key, (tuple(map(str, line["references"])), {}))
+            answers[_name(arm)] = Answer(text=str(line["prediction"]), right=right)
+    return [
+        Example(task=task, item=item, shots=shots, references=references, answers=answers)
+        for (task, item, shots), (references, answers) in lines.items()
+    ]
+
+
+def _name(arm: Arm) -> str:
+    return arm.label + (" †" if arm.baseline else "")
+
+
+def _wanted(results: Results, trial: Trial) -> Iterator[tuple[dict[str, Any], bool | None]]:
+    """The lines of a trial's predictions that are shown and whether they are right; none where the file is missing."""
+    result = results.records.stages["evaluate", trial.evaluation]["result"]
+    shots = [score["shots"] for score in result["scores"]]
+    seen: dict[tuple[str, int], int] = {}
+    try:
+        with (results.records.work("evaluate", trial.evaluation) / "predictions.jsonl").open(encoding="utf-8") as file:
+            for text in file:
+                line = json.loads(text)
+                key = (line["task"], line["shots"])
+                seen[key] = seen.get(key, 0) + 1
+                if seen[key] > ITEMS or (line["shots"] not in (min(shots), max(shots))):
+                    continue
+                metric = result["primary"][line["task"]]
+                yield line, None if metric == "cider_d" else line["scores"][metric] >= 0.5
+    except (OSError, ValueError, KeyError):
+        return  # the scores stand without their examples

@@ -1,0 +1,182 @@
+"""Everything a report is made of, computed from the records and written: page, figures, tables, frames, summary."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.analysis import Analysis, analyse
+from reports.examples import examples
+from reports.export import FORMATS, missing_browser, write_images
+from reports.figures import NAMES
+from reports.figures.connector import connector
+from reports.figures.data_mix import data_mix
+from reports.figures.effects import MOST_ROWS, effects
+from reports.figures.encoder import encoder
+from reports.frame import Results
+from reports.page import PageFigure, render
+from reports.plot import Figure, figure_json
+from reports.provenance import provenance
+from reports.records import ReportError, SweepRecords
+from reports.summary import summarise
+from reports.tables import Table, effects_table, headline_table, task_tables, to_html, to_latex, to_markdown
+
+SUMMARY = "summary.json"
+"""Written last: a report with a summary is whole."""
+
+_DRAWN: Mapping[str, tuple[Callable[[Analysis], Figure], str]] = {
+    "connector": (
+        connector,
+        "Connectors in the layout of MM1's Fig. 4. The value axis is broken where the scores leave a gap.",
+    ),
+    "data_mix": (data_mix, "Data mixes in the layout of MM1's Fig. 5."),
+    "encoder": (encoder, "Image encoders by pre-training objective, in the layout of MM1's Fig. 4."),
+}
+_BARS = (
+    " Error bars: 95 % intervals over seeds and items, cut at the ends of the scale; none with a single seed. "
+    "* fewer seeds than planned. An empty slot is an arm without scores."
+)
+
+
+def write_report(records: SweepRecords, *, output: Path, images: bool, digest: str) -> dict[str, Any]:
+    """Write the report into ``output`` and return its summary. Files of an earlier report that are no more are removed.
+
+    Raises ``OSError`` where the folder cannot be written.
+    """
+    analysis = analyse(Results(records))
+    found = provenance(records, analysis.results.all_trials)
+    summary = summarise(analysis, found)
+    figures = _figures(analysis)
+    tables = {"headline": headline_table(analysis)}
+    if analysis.axis_effects:
+        tables["effects"] = effects_table(analysis)
+    tasks = task_tables(analysis)
+    page = render(
+        analysis,
+        summary,
+        figures=figures,
+        tables=tables,
+        task_tables=tasks,
+        shown=examples(analysis.results),
+        found=found,
+    )
+    files: dict[str, str] = {"index.html": page, "scores.csv": _csv(analysis.results.frame)}
+    files["differences.csv"] = _csv(_differences(analysis))
+    for table in (*tables.values(), *tasks):
+        files |= _table_files(table)
+    drawn = {figure.name: figure.figure for figure in figures if figure.figure is not None}
+    files |= {f"figures/{name}.json": figure_json(figure) + "\n" for name, figure in drawn.items()}
+
+    before = _listed(output)
+    for name, text in files.items():
+        _replace(output / name, text)
+    pictures, problem = _write_pictures(output, drawn) if images else ([], "")
+    summary |= {
+        "figures": [{"name": figure.name, "problem": figure.problem} for figure in figures],
+        "images": {"wanted": images, "problem": problem},
+        "files": sorted([*files, *pictures]),
+        "digest": digest,
+    }
+    for name in before - set(summary["files"]):
+        (output / name).unlink(missing_ok=True)
+    _replace(output / SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    return summary
+
+
+def _figures(analysis: Analysis) -> list[PageFigure]:
+    """The figures that the plan asks for, and the effects."""
+    figures = []
+    for name in dict.fromkeys(analysis.results.plan["figures"]):
+        if name == "effects":
+            continue
+        if name not in _DRAWN:
+            problem = f"no figure has this name; known are {', '.join(NAMES)}"
+            figures.append(PageFigure(name=name, caption="", figure=None, problem=problem))
+            continue
+        draw, caption = _DRAWN[name]
+        figures.append(_drawn(analysis, name, draw, caption + _BARS, adapts=False))
+    caption = (
+        "Effect of each value of each axis, paired by seed and item, with 95 % intervals; the grey band is one point. "
+        f"At most {MOST_ROWS} rows; the table has all."
+    )
+    figures.append(_drawn(analysis, "effects", effects, caption, adapts=True))
+    return figures
+
+
+def _drawn(
+    analysis: Analysis, name: str, draw: Callable[[Analysis], Figure], caption: str, *, adapts: bool
+) -> PageFigure:
+    try:
+        return PageFigure(name=name, caption=caption, figure=draw(analysis), adapts=adapts)
+    except ReportError as error:
+        return PageFigure(name=name, caption="", figure=None, problem=str(error))
+
+
+def _write_pictures(output: Path, drawn: Mapping[str, Figure]) -> tuple[list[str], str]:
+    """The names of the image files, or none and one sentence why."""
+    problem = missing_browser()
+    if problem:
+        return [], problem
+    names = {f"figures/{name}.{suffix}": figure for name, figure in drawn.items() for suffix in FORMATS}
+    try:
+        write_images({output / name: figure for name, figure in names.items()})
+    except ReportError as error:
+        return [], str(error)
+    return list(names), ""
+
+
+def _table_files(table: Table) -> dict[str, str]:
+    title = f"<!DOCTYPE html><meta charset=utf-8><title>{escape(table.caption)}</title>"
+    return {
+        f"tables/{table.name}.html": f"{title}\n{to_html(table)}\n",
+        f"tables/{table.name}.md": to_markdown(table),
+        f"tables/{table.name}.tex": to_latex(table),
+    }
+
+
+def _differences(analysis: Analysis) -> pd.DataFrame:
+    """Every difference to the baseline, in stored units."""
+    measures = {measure.key: measure for measure in (*analysis.results.headline, *analysis.results.details)}
+    labels = {arm.key: arm.label for arm in analysis.results.arms}
+    columns = ("arm", "label", "measure", "difference", "low", "high", "p", "p_holm", "verdict", "seeds", "items")
+    rows = [
+        (
+            arm,
+            labels[arm],
+            measures[key].key,
+            difference.estimate.mean,
+            difference.estimate.low,
+            difference.estimate.high,
+            difference.p,
+            difference.p_holm,
+            difference.verdict,
+            difference.estimate.seeds,
+            difference.estimate.items,
+        )
+        for (arm, key), difference in analysis.differences.items()
+    ]
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _listed(output: Path) -> set[str]:
+    """The files of the report that is there, by its own list."""
+    try:
+        return set(json.loads((output / SUMMARY).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside and rename, so that a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(draft, path)

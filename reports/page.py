@@ -1,0 +1,98 @@
+"""The report as one HTML page that opens from disk: everything inside, nothing fetched, light and dark."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.analysis import Analysis
+from reports.examples import Example
+from reports.plot import Figure, figure_json, script
+from reports.provenance import Provenance
+from reports.summary import significant
+from reports.tables import Table, to_html
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageFigure:
+    """A figure of the page, or the reason why there is none."""
+
+    name: str
+    caption: str
+    figure: Figure | None
+    problem: str = ""
+    adapts: bool = False
+    """Whether it takes the page's colours; the paper's figures stay black on white."""
+
+
+def render(
+    analysis: Analysis,
+    summary: Mapping[str, Any],
+    *,
+    figures: Sequence[PageFigure],
+    tables: Mapping[str, Table],
+    task_tables: Sequence[Table],
+    shown: Sequence[Example],
+    found: Provenance,
+) -> str:
+    """The whole page. Equal arguments give equal bytes."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["setting"] = _setting
+    results = analysis.results
+    return environment.get_template("page.html").render(
+        plan=results.plan,
+        summary=summary,
+        significant=significant(summary),
+        figures=figures,
+        figure_data=Markup(_inside_script({figure.name: _drawing(figure) for figure in figures if figure.figure})),
+        tables={name: Markup(to_html(table)) for name, table in tables.items()},
+        task_tables=[(table.caption, Markup(to_html(table))) for table in task_tables],
+        examples=_by_task(shown),
+        arms=results.arms,
+        setting_keys=list(dict.fromkeys(key for arm in results.arms for key in arm.settings)),
+        configurations=_configurations(analysis),
+        found=found,
+        trials=results.all_trials,
+        labels={arm.key: arm.label for arm in results.arms},
+        plotly=Markup(script()),
+    )
+
+
+def _drawing(figure: PageFigure) -> Any:
+    assert figure.figure is not None
+    return {"adapts": figure.adapts, **json.loads(figure_json(figure.figure))}
+
+
+def _inside_script(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _by_task(shown: Sequence[Example]) -> dict[str, list[Example]]:
+    tasks: dict[str, list[Example]] = {}
+    for example in shown:
+        tasks.setdefault(example.task, []).append(example)
+    return tasks
+
+
+def _configurations(analysis: Analysis) -> list[tuple[str, str]]:
+    """Per kind of stage the whole configuration of one scored trial, the baseline's if it has one, as JSON."""
+    results = analysis.results
+    arms = sorted(results.arms, key=lambda arm: not arm.baseline)
+    trial = next((min(done.items())[1] for arm in arms if (done := results.done(arm.key))), None)
+    if trial is None:
+        return []
+    return [
+        (kind, json.dumps(results.records.stages[kind, key]["config"], indent=2, ensure_ascii=False))
+        for kind, key in trial.stages
+        if (kind, key) in results.records.stages
+    ]
+
+
+def _setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

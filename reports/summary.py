@@ -1,0 +1,120 @@
+"""The report in numbers, as plain data: what the terminal prints and ``--json`` gives, and what a program reads.
+
+Scores are in shown units (percent; CIDEr-D as it is), rounded to six decimals. Nothing in it depends on when or where
+the report was made.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from reports.analysis import Analysis, Difference
+from reports.frame import Measure
+from reports.provenance import Provenance, warnings
+
+
+def summarise(analysis: Analysis, found: Provenance) -> dict[str, Any]:
+    """Everything but the list of files, which the writer of the report adds."""
+    results = analysis.results
+    plan = results.plan
+    states = Counter(trial.state for trial in results.all_trials)
+    labels = {arm.key: arm.label for arm in results.arms}
+    return {
+        "name": plan["name"],
+        "title": plan["title"],
+        "design": plan["design"],
+        "trials": len(results.all_trials),
+        "states": dict(sorted(states.items())),
+        "seeds": results.planned_seeds,
+        "baseline": results.baseline.label if results.baseline else None,
+        "measures": [
+            {"key": measure.key, "label": measure.label, "unit": measure.unit} for measure in results.headline
+        ],
+        "arms": [
+            {
+                "key": arm.key,
+                "label": arm.label,
+                "baseline": arm.baseline,
+                "seeds_scored": len(results.done(arm.key)),
+                "seeds_planned": len(results.trials(arm.key)),
+                "scores": {
+                    measure.key: {
+                        **_numbers(mean, measure),
+                        "difference": _difference(analysis.difference(arm, measure), measure),
+                    }
+                    for measure in results.headline
+                    if (mean := analysis.mean(arm, measure)) is not None
+                },
+            }
+            for arm in results.arms
+        ],
+        "effects": [
+            {
+                "axis": effect.axis,
+                "value": effect.value,
+                "reference": effect.reference,
+                "pairs": effect.pairs,
+                "differences": {
+                    measure.key: _difference(effect.differences.get(measure.key), measure)
+                    for measure in results.headline
+                },
+            }
+            for effect in analysis.axis_effects
+        ],
+        "warnings": warnings(found, results.all_trials),
+        "unfinished": [
+            {
+                "trial": trial.key,
+                "arm": labels[trial.arm],
+                "seed": trial.seed,
+                "state": trial.state,
+                "class": trial.failure.get("class", ""),
+                "error": trial.failure.get("error", "") or trial.problem,
+            }
+            for trial in results.all_trials
+            if trial.state != "done"
+        ],
+    }
+
+
+def significant(summary: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    """Per arm that differs from the baseline its label and how, such as ``4-shot +54.1 ± 3.0 (p < 0.001)``."""
+    units = {measure["key"]: measure["label"] for measure in summary["measures"]}
+    said = []
+    for arm in summary["arms"]:
+        parts = []
+        for key, score in arm["scores"].items():
+            difference = score["difference"]
+            if difference and difference["verdict"] in ("higher", "lower"):
+                p = difference["p"]
+                spoken = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+                parts.append(f"{units[key]} {difference['mean']:+.1f} ± {difference['half_width']:.1f} ({spoken})")
+        if parts:
+            said.append((arm["label"], ", ".join(parts)))
+    return said
+
+
+def _difference(difference: Difference | None, measure: Measure) -> dict[str, Any] | None:
+    if difference is None:
+        return None
+    return {
+        **_numbers(difference.estimate, measure),
+        "p": _round(difference.p_holm),
+        "verdict": difference.verdict,
+    }
+
+
+def _numbers(estimate: Any, measure: Measure) -> dict[str, Any]:
+    return {
+        "mean": _round(estimate.mean * measure.scale),
+        "half_width": _round(estimate.half_width * measure.scale),
+        "low": _round(estimate.low * measure.scale),
+        "high": _round(estimate.high * measure.scale),
+        "seeds": estimate.seeds,
+        "items": estimate.items,
+    }
+
+
+def _round(value: float) -> float | None:
+    return round(float(value), 6) if isfinite(value) else None
