@@ -26,6 +26,10 @@ _GOLDEN = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio: multiples of it, modulo 2^64, fill the circle as evenly as any sequence can."""
 
 
+_MISSES = 4
+"""Documents passed over before a row is closed: enough to fill nine tenths, few enough to leave the lengths alone."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
     """One packed row of length L = ``data.row_tokens``."""
@@ -167,21 +171,24 @@ class RowStream:
         return self._names[bisect_right(self._bounds, (self._phase + index * _GOLDEN) % 2**64)]
 
     def row(self, index: int) -> Row:
-        """The row with global index ``index``: documents 0, 1, 2, ... of its source until the next does not fit."""
+        """The row with global index ``index``: documents 0, 1, 2, ... of its source, those that do not fit passed over.
+
+        After ``_MISSES`` of those the row is closed; a first document longer than a row loses its end.
+        """
         source = self._sources[self.source(index)]
-        length = self._data.row_tokens
         packed: list[_Encoded] = []
-        tokens = images = slot = cut = 0
-        while tokens < length:
+        tokens = images = slot = misses = cut = 0
+        while misses < _MISSES and tokens < self._data.row_tokens:
             document = self._encode(source.document(seed=self._seed, row=index, slot=slot))
-            if not self._fits(document, tokens=tokens, images=images):
-                if slot:
-                    break
+            if slot == 0 and not self._fits(document):
                 document, cut = self._shorten(document), 1
+            slot += 1
+            if not self._fits(document, tokens=tokens, images=images):
+                misses += 1
+                continue
             packed.append(document)
             tokens += len(document.tokens)
             images += len(document.pictures)
-            slot += 1
         return self._pack(packed, cut)
 
     def _encode(self, document: Document) -> "_Encoded":

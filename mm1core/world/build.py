@@ -60,7 +60,7 @@ def word_tokenizer(world: WorldConfig) -> Tokenizer:
     special = (PAD, BOS, END, IMAGE)
     words = {word: number for number, word in enumerate((*special, *vocabulary(world)))}
     tokenizer = Tokenizer(models.WordLevel(vocab=words, unk_token="<unknown>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
     return tokenizer
 

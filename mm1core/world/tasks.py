@@ -13,7 +13,7 @@ from typing import get_args
 
 import numpy as np
 
-from mm1core.config import TASK_NAMES, WorldConfig
+from mm1core.config import TASK_NAMES
 from mm1core.data.document import Answer, Part, Picture, Text
 from mm1core.errors import DataError
 from mm1core.evaluation.cider import cider_d
@@ -135,7 +135,7 @@ class CountTask(SceneTask):
 
 
 class CaptioningTask(SceneTask):
-    """The list of things. ``object_f1`` compares (colour, shape) pairs and forgives the dialect; ``cider_d`` does not."""
+    """The list of things. ``object_f1`` compares (colour, shape) pairs and forgives the dialect, ``cider_d`` not."""
 
     name, primary = "captioning", "object_f1"
     max_new_tokens = 14  # four things: a shape, a colour and a comma each, then the stop

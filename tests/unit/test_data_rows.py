@@ -96,31 +96,33 @@ def test_a_row_depends_on_seed_and_index_alone(seed: int, index: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 100), index=st.integers(0, 10**6))
-def test_a_row_holds_its_documents_unchanged(seed: int, index: int) -> None:
+def test_a_row_holds_the_documents_that_fit_unchanged(seed: int, index: int) -> None:
     rows = stream(seed=seed)
     row = rows.row(index)
     source = SOURCES[rows.source(index)]
-    images = 0
-    for number, name in enumerate(row.names):
-        document = source.document(seed=seed, row=index, slot=number)
+    taken = start = images = slot = misses = 0
+    while misses < 4 and start < len(row.tokens):
+        document = source.document(seed=seed, row=index, slot=slot)
+        slot += 1
         tokens, weights, pictures = encode(document, tokenizer(), num_image_tokens=4, answer_weight=4.0)
-        place = row.documents == number
-        assert name == document.name
+        if start + len(tokens) > len(row.tokens) or images + len(pictures) > 8:
+            misses += 1
+            continue
+        place = slice(start, start + len(tokens))
+        assert row.names[taken] == document.name
         assert row.tokens[place].tolist() == tokens
         assert row.weights[place].tolist() == weights
         assert row.positions[place].tolist() == list(range(len(tokens)))
+        assert (row.documents[place] == taken).all()
         for picture_ in pictures:
             assert np.array_equal(row.images[images], picture_.pixels.transpose(2, 0, 1))
             images += 1
-    assert images == len(row.images) == len(row.image_names) <= 8
-    assert (row.tokens == IMAGE_ID).sum() == 4 * images
-    padding = row.documents == -1
-    assert not padding.any() or padding.argmax() == (~padding).sum()  # at the end
-    assert (row.tokens[padding] == PAD_ID).all()
-    assert (row.weights[padding] == 0).all()
-    following = source.document(seed=seed, row=index, slot=len(row.names))
-    tokens, _, pictures = encode(following, tokenizer(), num_image_tokens=4, answer_weight=4.0)
-    assert len(tokens) > padding.sum() or images + len(pictures) > 8  # the next did not fit
+        start, taken = start + len(tokens), taken + 1
+    assert taken == len(row.names)
+    assert images == len(row.images) == len(row.image_names)
+    assert (row.documents[start:] == -1).all()
+    assert (row.tokens[start:] == PAD_ID).all()
+    assert (row.weights[start:] == 0).all()
 
 
 @settings(max_examples=40, deadline=None)
