@@ -47,6 +47,7 @@ class ArmBuilder:
         self._builder = ConfigBuilder(sweep.base)
         self._base = sweep.base
         self._names = short_names([key for axis in sweep.axes for key in axis.keys])
+        self._labels: dict[int, tuple[AxisValue, str]] = {}
 
     def allowed(self, combination: Combination) -> bool:
         """Whether every constraint holds. Raises ``SweepError`` for one that has no value here."""
@@ -88,9 +89,15 @@ class ArmBuilder:
 
     def label(self, combination: Combination) -> str:
         """The values' labels, with the names of the keys where the labels were not given by hand."""
-        return ", ".join(self._value_label(axis, value) for axis, value in combination.items()) or BASELINE
+        return ", ".join(map(self._value_label, combination.values())) or BASELINE
 
-    def _value_label(self, axis: str, value: AxisValue) -> str:
+    def _value_label(self, value: AxisValue) -> str:
+        known = self._labels.get(id(value))
+        if known is None:  # holds the value, so that its id is not used again
+            known = self._labels[id(value)] = (value, self._made_label(value))
+        return known[1]
+
+    def _made_label(self, value: AxisValue) -> str:
         if value.named:
             return value.label
         return ", ".join(f"{self._names[key]}={plain_label(setting.value)}" for key, setting in value.set.items())

@@ -24,16 +24,18 @@ class IdentityError(AblationError):
     """A value that has no canonical form. This is a mistake in a configuration class, not in a sweep."""
 
 
-def stage_key(
-    *, kind: str, version: int, config: Any, inputs: Mapping[str, str], encoder: "Encoder | None" = None
-) -> str:
+def stage_key(*, kind: str, version: int, config: Any, inputs: Mapping[str, str]) -> str:
     """Twelve hex digits that change exactly when the result of the stage may change.
 
     ``inputs`` maps a role to the key of a stage; keys, in the order of the roles, never paths.
     """
-    text = (encoder or Encoder()).text(config)
-    keys = json.dumps([inputs[role] for role in sorted(inputs)], separators=(",", ":"))
-    return digest(f'{{"config":{text},"inputs":{keys},"kind":{json.dumps(kind)},"version":{version}}}')
+    return key_of_text(kind=kind, version=version, config=canonical_json(config), inputs=inputs)
+
+
+def key_of_text(*, kind: str, version: int, config: str, inputs: Mapping[str, str]) -> str:
+    """``stage_key`` of a configuration whose canonical text is known."""
+    keys = ",".join(f'"{inputs[role]}"' for role in sorted(inputs))
+    return digest(f'{{"config":{config},"inputs":[{keys}],"kind":"{kind}","version":{version}}}')
 
 
 def digest(text: str) -> str:
@@ -69,6 +71,8 @@ class Encoder:
     def nested(self, value: Any, path: str) -> str:
         known = self._texts.get(id(value))
         if known is None:
+            if not is_dataclass(value) or isinstance(value, type):
+                raise IdentityError(f"{path}: {value!r} is not a configuration")
             known = self._texts[id(value)] = (value, self._dataclass(value, path))
         return known[1]
 
@@ -126,8 +130,6 @@ def _writer(hint: Any) -> Write:
 
 
 def _write_dataclass(encoder: Encoder, value: Any, path: str) -> str:
-    if not is_dataclass(value) or isinstance(value, type):
-        raise IdentityError(f"{path}: {value!r} is not a configuration")
     return encoder.nested(value, path)
 
 

@@ -15,7 +15,7 @@ def plain_label(value: Any) -> str:
         return " ".join(f"{name} {plain_label(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return "/".join(plain_label(item) for item in value)
-    return json.dumps(value, default=str)
+    return str(value) if type(value) is int else json.dumps(value, default=str)
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

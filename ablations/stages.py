@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from ablations.identity import Encoder, digest, stage_key
+from ablations.identity import Encoder, digest, key_of_text
 from mm1core.config import (
     Config,
     DataConfig,
@@ -60,8 +60,7 @@ class Chains:
 
     def chain(self, config: Config, seed: int) -> tuple[Stage, ...]:
         """The stages of a trial in an order in which each comes after its inputs; the last is ``evaluate``."""
-        data = self._data_stages(config)
-        data_inputs = _data_inputs(data)
+        data, data_inputs = self._data_stages(config.data)
         encoder = self._encoder_stage(config, seed, data_inputs)
         inputs = data_inputs if encoder is None else {**data_inputs, "encoder": encoder.key}
         pretrain = self._stage(
@@ -80,9 +79,7 @@ class Chains:
             inputs,
         )
         evaluate = self._stage(
-            "evaluate",
-            EvaluateStage(evaluation=self._once(_final_evaluation, config.evaluation)),
-            {**data_inputs, "pretrain": pretrain.key},
+            "evaluate", self._once(_evaluate_stage, config.evaluation), {**data_inputs, "pretrain": pretrain.key}
         )
         return (*data, *(() if encoder is None else (encoder,)), pretrain, evaluate)
 
@@ -90,19 +87,20 @@ class Chains:
         """Twelve hex digits that name a configuration without its seed."""
         return digest(self._encoder.text(replace(config, data=self._once(_normalised_data, config.data))))
 
-    def _data_stages(self, config: Config) -> tuple[Stage, ...]:
-        data = config.data
+    def _data_stages(self, data: DataConfig) -> tuple[tuple[Stage, ...], Mapping[str, str]]:
+        """The stages that make the data, and the roles they play for all others."""
 
-        def build() -> tuple[Stage, ...]:
+        def build() -> tuple[tuple[Stage, ...], Mapping[str, str]]:
             if not data.sources:
-                return (self._stage("world", WorldStage(world=data.world), {}),)
+                world = self._stage("world", WorldStage(world=data.world), {})
+                return (world,), {"world": world.key}
             corpora = {
                 f"corpus:{name}": self._stage("corpus", CorpusStage(source=name, files=files), {})
                 for name, files in sorted(data.sources.items())
             }
             keys = {role: stage.key for role, stage in corpora.items()}
             tokenizer = self._stage("tokenizer", TokenizerStage(tokenizer=data.tokenizer), keys)
-            return (*corpora.values(), tokenizer)
+            return (*corpora.values(), tokenizer), {**keys, "tokenizer": tokenizer.key}
 
         return self._remembered(("data", id(data)), data, build)
 
@@ -127,10 +125,10 @@ class Chains:
 
     def _stage(self, kind: str, config: StageConfig, inputs: Mapping[str, str]) -> Stage:
         version = KINDS[kind].version
-        key = stage_key(kind=kind, version=version, config=config, inputs=inputs, encoder=self._encoder)
+        key = key_of_text(kind=kind, version=version, config=self._encoder.text(config), inputs=inputs)
         return Stage(kind=kind, key=key, version=version, config=config, inputs=inputs)
 
-    def _once(self, function: "Callable[[Section], Section]", section: "Section") -> "Section":
+    def _once(self, function: "Callable[[Section], Result]", section: "Section") -> "Result":
         return self._remembered((function, id(section)), section, lambda: function(section))
 
     def _remembered(self, place: tuple[Any, ...], held: Any, build: Callable[[], Any]) -> Any:
@@ -142,14 +140,7 @@ class Chains:
 
 
 Section = TypeVar("Section")
-
-
-def _data_inputs(stages: tuple[Stage, ...]) -> dict[str, str]:
-    """Roles of the data stages: ``world``, or ``corpus:<source>`` and ``tokenizer``."""
-    return {
-        f"corpus:{stage.config.source}" if isinstance(stage.config, CorpusStage) else stage.kind: stage.key
-        for stage in stages
-    }
+Result = TypeVar("Result")
 
 
 def _bare_encoder(encoder: EncoderConfig) -> EncoderConfig:
@@ -164,9 +155,10 @@ def _normalised_data(data: DataConfig) -> DataConfig:
     return replace(data, mix=normalised_mix(data.mix))
 
 
-def _final_evaluation(evaluation: EvaluationConfig) -> EvaluationConfig:
+def _evaluate_stage(evaluation: EvaluationConfig) -> EvaluateStage:
     """Intermediate scores are the pre-training's business and do not change the final ones."""
-    return replace(evaluation, every=None, intermediate_items=EvaluationConfig.intermediate_items)
+    final = replace(evaluation, every=None, intermediate_items=EvaluationConfig.intermediate_items)
+    return EvaluateStage(evaluation=final)
 
 
 def _encoder_execution(training: TrainingConfig) -> TrainingConfig:
