@@ -109,6 +109,7 @@ class Search:
     arms: int
     """Number of arms to try."""
     sampler: Literal["tpe", "gp", "cmaes", "random"] = "tpe"
+    """Tree-structured Parzen estimators, Gaussian processes, CMA-ES (numbers only), or chance."""
     pruner: Literal["none", "median", "hyperband"] = "none"
     """What stops hopeless trials early, by their intermediate scores; needs ``evaluation.every``."""
     seed: int = 0

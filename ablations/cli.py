@@ -1,0 +1,192 @@
+"""The ``ablate`` command: parses and calls, nothing else. What is heavy is imported by the command that needs it."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ablations.errors import EXIT_CODES, OK, STOPPED, UNEXPECTED, AblationError
+from ablations.store import store_errors
+
+_EPILOG = "Exit codes:\n\n" + "\n\n".join(f"{code}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+def _exit(code: int, **options: object) -> None:
+    raise typer.Exit(code)
+
+
+app = typer.Typer(
+    name="ablate",
+    result_callback=_exit,
+    help="Ablation experiments on multimodal language models: one sweep file becomes trained models and figures.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Store = Annotated[
+    Path, typer.Option(help="The folder that keeps all finished work.", envvar="ABLATE_STORE", show_default=True)
+]
+SweepFile = Annotated[Path, typer.Argument(help="A sweep file (YAML).", show_default=False)]
+Sweep = Annotated[str, typer.Argument(help="A sweep's name, or its file.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Jobs side by side. [default: one for each core, or each GPU]", show_default=False),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI",
+        help="Where MLflow keeps the runs. [default: in the store]",
+        show_default=False,
+    ),
+]
+DEFAULT_STORE = Path("store")
+_INTERRUPTED = 130  # what Typer makes of Ctrl-C
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", envvar="ABLATE_DEBUG")] = False,
+) -> None:
+    if debug:
+        os.environ["ABLATE_DEBUG"] = "1"
+
+
+@app.command()
+def plan(sweep: SweepFile, store: Store = DEFAULT_STORE, workers: Workers = None, json_output: Json = False) -> int:
+    """Show what a sweep would run and cost.
+
+    Trials, shared stages, what is finished already, parameters, FLOPs and an estimate of the time. Runs nothing.
+    """
+    from ablations.preview import plan as show_plan
+
+    return show_plan(sweep, store=store, workers=workers, json_output=json_output)
+
+
+@app.command()
+def run(
+    sweep: SweepFile,
+    store: Store = DEFAULT_STORE,
+    workers: Workers = None,
+    tracking_uri: TrackingUri = None,
+    json_output: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> int:
+    """Run a sweep to its end, or continue it.
+
+    Running it again continues where it was and reuses what is finished.
+    """
+    from ablations.run import run_sweep
+
+    return run_sweep(
+        sweep, store=store, workers=workers, tracking_uri=tracking_uri, json_output=json_output, quiet=quiet
+    )
+
+
+@app.command()
+def status(sweep: Sweep, store: Store = DEFAULT_STORE, json_output: Json = False) -> int:
+    """Say how far a sweep is, and what failed."""
+    from ablations.status import status as show_status
+
+    return show_status(sweep, store=store, json_output=json_output)
+
+
+@app.command()
+def logs(
+    sweep: Sweep,
+    trial: Annotated[
+        str | None,
+        typer.Argument(help="Key of a trial or a stage. [default: lists them]", show_default=False),
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    attempt: Annotated[int | None, typer.Option(min=1, help="Number. [default: the last]", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines from the end.")] = 100,
+) -> int:
+    """Print the log of a trial."""
+    from ablations.logs import logs as show_logs
+
+    return show_logs(sweep, store=store, trial=trial, attempt=attempt, follow=follow, lines=lines)
+
+
+@app.command()
+def report(
+    sweep: Sweep,
+    store: Store = DEFAULT_STORE,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write. [default: in the store]", show_default=False),
+    ] = None,
+    images: Annotated[bool, typer.Option(help="Also write PNG, SVG and PDF, where a Chrome is found.")] = True,
+    json_output: Json = False,
+) -> int:
+    """Rebuild a sweep's figures, tables and HTML page."""
+    from ablations.report import report as make_report
+
+    return make_report(sweep, store=store, output=output, images=images, json_output=json_output)
+
+
+@app.command()
+def dashboard(
+    sweep: Annotated[str | None, typer.Argument(help="A sweep's name, or its file.", show_default=False)] = None,
+    store: Store = DEFAULT_STORE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    tracking_uri: TrackingUri = None,
+) -> int:
+    """Open MLflow on the runs of a sweep."""
+    from ablations.tracking import dashboard as open_dashboard
+
+    return open_dashboard(sweep, store=store, port=port, tracking_uri=tracking_uri)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sweep.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> int:
+    """Write a commented sweep file to start from."""
+    from ablations.starter import init as write_starter
+
+    return write_starter(path, force=force)
+
+
+@app.command()
+def schema() -> int:
+    """Print the JSON Schema of sweep files, for editors."""
+    from ablations.schema import print_schema
+
+    print_schema()
+    return OK
+
+
+def main() -> None:
+    """The console script. A mistake of the user ends with a message and an exit code, never with a traceback."""
+    try:
+        with store_errors(DEFAULT_STORE):
+            app()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            sys.exit(_complain("stopped; the same command continues", STOPPED))
+        raise
+    except AblationError as error:
+        sys.exit(_complain(str(error), error.exit_code))
+    except Exception as error:
+        sys.exit(_fault(error))
+
+
+def _complain(message: str, code: int) -> int:
+    if os.environ.get("ABLATE_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    print(f"ablate: {message}" if "\n" not in message else f"ablate:\n{message}", file=sys.stderr)
+    return code
+
+
+def _fault(error: Exception) -> int:
+    return _complain(f"{type(error).__name__}: {error}\nThis is a fault of ablate; --debug shows where.", UNEXPECTED)
