@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ablations.payload import PayloadError
 from ablations.store import STORE_FAULTS
-from mm1core.errors import ConfigError, DataError, Diverged
+from mm1core.errors import ConfigError, DataError, Diverged, StorageError
 
 FailureClass = Literal["out_of_memory", "diverged", "killed", "code_error", "data_error", "config_error"]
 
@@ -45,10 +45,11 @@ def classify(error: BaseException) -> FailureClass:
 
 def disk_fault(error: BaseException, store: Path) -> OSError | None:
     """The operating system's error if the store's disk, not the stage, is to blame."""
+    refused = any(isinstance(one, StorageError) for one in _chain(error))
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in STORE_FAULTS:
             inside = one.filename is not None and Path(os.fsdecode(one.filename)).is_relative_to(store)
-            if inside or one.errno in _WRITE_FAULTS:
+            if refused or inside or one.errno in _WRITE_FAULTS:
                 return one
     # Libraries that write from C++ keep the reason to themselves.
     usage = os.statvfs(store)

@@ -21,6 +21,7 @@ Warn = Callable[[str], None]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 _AWAY = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
 STORE_FAULTS = (*_FULL, *_DENIED, *_AWAY)
 """Errors of the operating system that say something about the disk, not about the program."""
@@ -69,6 +70,7 @@ class StageFolder:
         (self.path / "failure.json").unlink(missing_ok=True)
 
     def write_failure(self, failure: Mapping[str, Any]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "failure.json", failure)
 
     def _problem_of(self, record: Any) -> str:
@@ -132,16 +134,18 @@ def store_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise store_error(root, error) from error
+        if error.errno not in (*STORE_FAULTS, *_IN_THE_WAY):
+            raise
+        raise _store_error(root, error) from error
 
 
-def store_error(root: Path, error: OSError) -> StoreError:
+def _store_error(root: Path, error: OSError) -> StoreError:
     where = error.filename or root
     if error.errno in _FULL:
         remedy = "free some space there, or move the store to another disk and name it with --store"
     elif error.errno in _DENIED:
         remedy = "make it writable for you, or name another store with --store or ABLATE_STORE"
-    elif error.errno in (errno.ENOTDIR, errno.EEXIST):
+    elif error.errno in _IN_THE_WAY:
         remedy = "a file is in the way of a folder; name another store with --store or ABLATE_STORE"
     else:
         remedy = "check the disk or the network share"

@@ -1,0 +1,325 @@
+"""The one writer of a sweep: reads the folders and the launcher, decides what is to be done next, and does it.
+
+``Dispatcher.advance`` may be called at any time and any number of times. What it knows can be read again from the
+store and the launcher, so whoever is started next, after any kill, decides the same. What it keeps in memory (which
+stages are recorded, who waits for which) only spares it from reading everything again at every call.
+
+A stage that fails takes along the trials that need it and no others.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ablations.backlog import Backlog, Work
+from ablations.describe import job_label, optimizer_steps, trial_ending
+from ablations.errors import StoreError
+from ablations.failures import fingerprint, without_exception
+from ablations.job import TARGET, job_payload
+from ablations.lease import holder
+from ablations.outcome import RETRIES, Outcome, outcome_of
+from ablations.plan import Plan, Trial
+from ablations.snapshot import STATES, RunningJob, Status
+from ablations.stages import Stage
+from ablations.store import StageFolder, Store, Warn, store_errors
+from ablations.trials import State, TrialFolders
+from slurm.launcher import Job, JobStatus, Launcher, Resources
+
+SAME_FAILURES = 3
+"""Jobs, of as many arms, that fail in the same way before anything of their kind worked: no further ones are tried."""
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        store: Store,
+        launcher: Launcher,
+        resources: Resources,
+        provenance: Callable[[], Mapping[str, Any]],
+        say: Warn = lambda text: None,
+        warn: Warn = lambda text: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``provenance`` gives what is the same in all records of this run, and is asked when the first job starts.
+        ``say`` is told of every trial that ends, ``warn`` of what a user must know. Raises ``StoreError``."""
+        self._store = store
+        self._launcher = launcher
+        self._resources = resources
+        self._provenance = provenance
+        self._say = say
+        self._warn = warn
+        self._clock = clock
+        self._folder = store.sweep(plan.sweep.name)
+        self._folders = TrialFolders(self._folder, store)
+        self._backlog = Backlog()
+        self._active: dict[str, Work] = {}
+        self.records: dict[str, dict[str, Any]] = {}
+        """Records of the trials that have ended, by key."""
+        self._counts: Counter[str] = Counter()
+        """Ended trials by state."""
+        self._unfinished: dict[str, Trial] = {}
+        self._recorded: set[str] = set()
+        self._kinds_done: set[str] = set()
+        """Kinds of stages that some job of this run got through."""
+        self._failed: dict[str, dict[str, Any]] = {}
+        """Failures of stages that are not tried again in this run, by the stage's key."""
+        self._examined: set[str] = set()
+        self._same: dict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+        """Kind of stage and fingerprint of a failure, to the jobs and the arms that had it."""
+        self._stopping = False
+        self.extend(plan)
+
+    def extend(self, plan: Plan) -> None:
+        """Take in the trials of ``plan``; those known already stay as they are. Raises ``StoreError``."""
+        self._plan = plan
+        with store_errors(self._store.root):
+            for trial in plan.trials:
+                if trial.key not in self.records and trial.key not in self._unfinished:
+                    self._admit(trial)
+            self._regroup()
+
+    def advance(self) -> Status:
+        """Do everything that can be done now. Raises ``StoreError``, ``LauncherError``."""
+        with store_errors(self._store.root):
+            for name, status in self._launcher.jobs().items():
+                if status.state.ended and name in self._active:
+                    self._launcher.forget(name)
+                    self._settle(self._active.pop(name), status)
+            while self._has_room() and (work := self._backlog.take(self._clock())) is not None:
+                self._start(work)
+            return self.status()
+
+    @property
+    def finished(self) -> bool:
+        """Nothing runs, and nothing will be started by a further ``advance``."""
+        return not self._active and (self._stopping or bool(self.problem) or not self._unfinished)
+
+    @property
+    def num_unfinished(self) -> int:
+        return len(self._unfinished)
+
+    @property
+    def problem(self) -> str:
+        """Why no further jobs are started; empty where they are. It goes away if one that runs shows otherwise."""
+        for (kind, _), (names, arms) in self._same.items():
+            everywhere = len(arms) >= min(SAME_FAILURES, len(self._plan.arms))
+            if kind not in self._kinds_done and len(names) >= SAME_FAILURES and everywhere:
+                return f"{len(names)} jobs failed in the same way in the stage {kind}, and none got through it"
+        return ""
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Start nothing more, and ask what runs to save its state, or end it at once."""
+        self._stopping = True
+        for name in self._active:
+            self._launcher.cancel(name, kill=kill)
+
+    def prune(self, arm: str) -> None:
+        """Give up the unfinished trials of an arm: the running ones stop at their next step. Raises ``StoreError``."""
+        running = {work.job.trial.key for work in self._active.values() if work.job.trial is not None}
+        with store_errors(self._store.root):
+            for trial in [trial for trial in self._unfinished.values() if trial.arm.key == arm]:
+                marker = self._folders.marker(trial)
+                marker.parent.mkdir(parents=True, exist_ok=True)
+                marker.touch()
+                if trial.key not in running:
+                    self._finish(trial, "pruned")
+            self._regroup()
+
+    def status(self) -> Status:
+        counts = {**dict.fromkeys(STATES, 0), **self._counts}
+        counts["running"] = sum(work.job.trial is not None for work in self._active.values())
+        counts["waiting"] = len(self._unfinished) - counts["running"]
+        running = tuple(self._running(work) for work in self._active.values())
+        return Status(name=self._plan.sweep.name, counts=counts, running=running, problem=self.problem)
+
+    # Reading what is there
+
+    def _admit(self, trial: Trial) -> None:
+        self._unfinished[trial.key] = trial
+        record = self._record(trial.stages[-1])
+        if record is not None:
+            self._finish(trial, "done", result=record["result"], quietly=True)
+        elif self._folders.marker(trial).exists():
+            self._finish(trial, "pruned", quietly=True)
+
+    def _regroup(self) -> None:
+        works = self._backlog.regroup(self._unfinished.values(), self._is_recorded, self._active.values())
+        for work in works:
+            failure = next((found for stage in work.job.stages if (found := self._known_failure(stage))), None)
+            if failure is not None:
+                self._give_up(work, failure)
+
+    def _stage(self, stage: Stage) -> StageFolder:
+        return self._store.stage(stage.kind, stage.key)
+
+    def _is_recorded(self, stage: Stage) -> bool:
+        return stage.key in self._recorded or self._record(stage) is not None
+
+    def _record(self, stage: Stage) -> dict[str, Any] | None:
+        record = self._stage(stage).record(self._warn)
+        if record is not None and stage.key not in self._recorded:
+            self._recorded.add(stage.key)
+            self._backlog.recorded(stage.key)
+        return record
+
+    def _known_failure(self, stage: Stage) -> dict[str, Any] | None:
+        """A failure of this run, or a divergence of any: training again would diverge again."""
+        if stage.key not in self._examined:
+            self._examined.add(stage.key)
+            failure = self._stage(stage).failure()
+            if failure is not None and failure["class"] == "diverged":
+                self._failed[stage.key] = {"stage": f"{stage.kind}/{stage.key}", **failure}
+        return self._failed.get(stage.key)
+
+    # Starting
+
+    def _has_room(self) -> bool:
+        return not self._stopping and len(self._active) < self._launcher.capacity and not self.problem
+
+    def _start(self, work: Work) -> None:
+        left = [stage for stage in work.job.stages if not self._is_recorded(stage)]
+        trial = work.job.trial
+        if not left:
+            self._complete(work)
+            return
+        if holder(self._stage(left[0]).path) is not None:
+            self._backlog.hold(work, self._clock())
+            return
+        work.attempt = 1 + (work.attempt or self._earlier_attempts(work))
+        work.started = time.time()
+        log = self._log(work)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        payload = job_payload(
+            left,
+            store=self._store.root.absolute(),
+            marker=None if trial is None else self._folders.marker(trial).absolute(),
+            attempt=work.attempt,
+            threads=self._resources.cpus,
+            provenance=self._provenance(),
+        )
+        self._active[work.name] = work
+        self._launcher.submit(Job(name=work.name, target=TARGET, payload=payload, log=log, resources=self._resources))
+
+    def _earlier_attempts(self, work: Work) -> int:
+        """Attempts of former runs: a log is never written over."""
+        first = self._log(work)
+        pattern = first.name.replace("attempt-0", "attempt-*")
+        numbers = [int(path.stem.rpartition("attempt-")[2]) for path in first.parent.glob(pattern)]
+        return max(numbers, default=0)
+
+    def _log(self, work: Work) -> Path:
+        if work.job.trial is None:
+            return self._folder / "jobs" / f"{work.name}.attempt-{work.attempt}.log"
+        return self._folders.folder(work.job.trial) / f"attempt-{work.attempt}.log"
+
+    # Settling
+
+    def _settle(self, work: Work, status: JobStatus) -> None:
+        """Take note of an attempt that ended."""
+        left = [stage for stage in work.job.stages if not self._is_recorded(stage)]
+        self._kinds_done.update(stage.kind for stage in work.job.stages if stage not in left)
+        if not left:
+            self._complete(work)
+            return
+        trial, stage = work.job.trial, left[0]
+        if trial is not None and self._folders.marker(trial).exists():
+            self._finish(trial, "pruned")
+            self._regroup()
+            return
+        failure = self._stage(stage).failure()
+        if failure is not None and failure.get("attempt") != work.attempt:
+            failure = None
+        outcome = outcome_of(status, failure)
+        if outcome == Outcome.UNWRITABLE:
+            raise self._unwritable(work)
+        if outcome == Outcome.HELD:
+            self._backlog.hold(work, self._clock())
+            return
+        if self._stopping and outcome in (Outcome.INTERRUPTED, Outcome.LOST, Outcome.KILLED):
+            return
+        if failure is None:
+            failure = self._unsaid(work, status, outcome)
+            self._stage(stage).write_failure(failure)
+        work.endings[outcome] += 1
+        if work.endings[outcome] <= RETRIES[outcome]:
+            self._backlog.again(work)
+        else:
+            self._fail(work, stage, failure)
+
+    def _unsaid(self, work: Work, status: JobStatus, outcome: Outcome) -> dict[str, Any]:
+        """The failure of an attempt that could not write its own."""
+        if outcome == Outcome.FAILED:
+            what = status.problem or f"ended with exit code {status.exit_code} and without a record"
+            return without_exception("code_error", what, log=self._log(work), attempt=work.attempt)
+        what = f"ended by signal {status.signal}" if status.signal else status.problem or str(outcome)
+        if status.signal == 9:
+            what += " (killed by somebody, or by the kernel for want of memory)"
+        return without_exception("killed", what, log=self._log(work), attempt=work.attempt)
+
+    def _unwritable(self, work: Work) -> StoreError:
+        self._store.prepare()  # says best what is wrong, if it still is
+        tail = without_exception("killed", "", log=self._log(work), attempt=work.attempt)["traceback_tail"]
+        reason = tail.splitlines()[-1] if tail else "no reason given"
+        return StoreError(
+            f"{self._store.root}: a job could not write the store ({reason}); free some space or make it writable, "
+            "then run the same command again: finished work is kept"
+        )
+
+    def _complete(self, work: Work) -> None:
+        """Every stage of a job is recorded."""
+        trial = work.job.trial
+        if trial is not None and trial.key in self._unfinished:
+            record = self._record(trial.stages[-1])
+            if record is None:
+                raise StoreError(f"{self._stage(trial.stages[-1]).path} was changed by somebody; run again to redo it")
+            self._finish(trial, "done", result=record["result"])
+
+    def _fail(self, work: Work, stage: Stage, failure: dict[str, Any]) -> None:
+        failure = {"stage": f"{stage.kind}/{stage.key}", "log": str(self._log(work)), **failure}
+        self._failed[stage.key] = failure
+        if failure["class"] in ("code_error", "data_error", "config_error"):
+            names, arms = self._same[stage.kind, fingerprint(failure)]
+            names.add(work.name)
+            needing = [trial for trial in self._unfinished.values() if any(s.key == stage.key for s in trial.stages)]
+            arms.update(trial.arm.key for trial in needing)
+        self._give_up(work, failure)
+
+    def _give_up(self, work: Work, failure: Mapping[str, Any]) -> None:
+        state: State = "diverged" if failure["class"] == "diverged" else "failed"
+        for lost in self._backlog.give_up(work):
+            if lost.job.trial is not None:
+                self._finish(lost.job.trial, state, failure=failure)
+
+    def _finish(
+        self,
+        trial: Trial,
+        state: State,
+        *,
+        result: Mapping[str, Any] | None = None,
+        failure: Mapping[str, Any] | None = None,
+        quietly: bool = False,
+    ) -> None:
+        del self._unfinished[trial.key]
+        metric = self._plan.sweep.objective.metric
+        record = self._folders.finish(trial, state, metric=metric, result=result, failure=failure)
+        self.records[trial.key] = record
+        self._counts[state] += 1
+        if not quietly:
+            self._say(trial_ending(trial, record, metric))
+
+    def _running(self, work: Work) -> RunningJob:
+        stages = work.job.stages
+        stage = next((one for one in stages if not (self._stage(one).path / "record.json").exists()), stages[-1])
+        return RunningJob(
+            name=work.name,
+            label=job_label(work.job),
+            kind=stage.kind,
+            key=stage.key,
+            work=self._stage(stage).work,
+            steps=optimizer_steps(stage),
+            started=work.started,
+        )

@@ -1,0 +1,54 @@
+"""How an attempt at a job ended, from what the launcher saw and what the job left, and whether to try again. Pure."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from ablations.job import EXIT_HELD, EXIT_STORE
+from slurm.launcher import EXIT_INTERRUPTED, JobState, JobStatus
+
+
+class Outcome(StrEnum):
+    """How an attempt ended that did not finish all of its stages."""
+
+    HELD = "held"
+    """Somebody else works on the stage it needs."""
+    INTERRUPTED = "interrupted"
+    """It was asked to stop, and saved its state."""
+    LOST = "lost"
+    """What ran it is gone."""
+    UNWRITABLE = "unwritable"
+    """The store refused to be written."""
+    KILLED = "killed"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    """Wrong code, data or configuration: another attempt would end the same way."""
+
+
+RETRIES: Mapping[Outcome, int] = {
+    Outcome.INTERRUPTED: 10,
+    Outcome.LOST: 10,
+    Outcome.KILLED: 2,
+    Outcome.OUT_OF_MEMORY: 1,
+    Outcome.DIVERGED: 0,
+    Outcome.FAILED: 0,
+}
+"""Further attempts within one run of the dispatcher; starting it again starts the count again."""
+
+_BY_CLASS = {"out_of_memory": Outcome.OUT_OF_MEMORY, "diverged": Outcome.DIVERGED, "killed": Outcome.KILLED}
+
+
+def outcome_of(status: JobStatus, failure: Mapping[str, Any] | None) -> Outcome:
+    """``failure`` is what this attempt left in the ``failure.json`` of the stage it did not finish."""
+    if status.state in (JobState.LOST, JobState.CANCELLED):
+        return Outcome.LOST
+    if status.state == JobState.KILLED:
+        return Outcome.KILLED
+    if status.exit_code == EXIT_HELD:
+        return Outcome.HELD
+    if status.exit_code == EXIT_INTERRUPTED:
+        return Outcome.INTERRUPTED
+    if status.exit_code == EXIT_STORE:
+        return Outcome.UNWRITABLE
+    return _BY_CLASS.get(failure["class"], Outcome.FAILED) if failure else Outcome.FAILED

@@ -1,0 +1,454 @@
+"""What the dispatcher decides, with jobs that a fake launcher runs on a clock of its own."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_launcher import FakeLauncher, Simulation, exited, killed
+from tally import TallyStage, drill, plan, run, tally
+
+from ablations.advance import Dispatcher
+from ablations.errors import StoreError
+from ablations.failures import from_exception
+from ablations.job import EXIT_HELD, EXIT_STORE
+from ablations.lease import acquire
+from ablations.plan import Plan
+from ablations.snapshot import Status
+from ablations.stages import input_kind
+from ablations.store import Store
+from mm1core.errors import Interrupted
+from slurm.launcher import EXIT_INTERRUPTED, Job, JobStatus, Resources
+
+
+class World:
+    """A store, a fake launcher whose jobs really do their stages, and dispatchers on them."""
+
+    def __init__(self, root: Path, capacity: int = 2) -> None:
+        self.store = Store(root)
+        self.launcher = FakeLauncher(self._simulate, capacity=capacity)
+        self.behave: dict[str, Callable[[Job], JobStatus]] = {}
+        """What a job does instead, by a stage's name in it."""
+        self.ran: list[str] = []
+        """Names of stages that were run to their end, in order."""
+        self.most_running = 0
+        self.warnings: list[str] = []
+        self.said: list[str] = []
+
+    def dispatcher(self, planned: Plan) -> Dispatcher:
+        return Dispatcher(
+            planned,
+            store=self.store,
+            launcher=self.launcher,
+            resources=Resources(),
+            provenance=lambda: {"commit": None},
+            say=self.said.append,
+            warn=self.warnings.append,
+            clock=lambda: self.launcher.now,
+        )
+
+    def finish(self, dispatcher: Dispatcher, *, passes: int = 1000) -> Status:
+        for _ in range(passes):
+            status = dispatcher.advance()
+            self.most_running = max(self.most_running, len(status.running))
+            if dispatcher.finished:
+                return status
+            self.launcher.wait(1.0)
+        raise AssertionError(f"did not end: {status}")
+
+    def run(self, planned: Plan) -> Status:
+        return self.finish(self.dispatcher(planned))
+
+    def states(self, planned: Plan) -> list[str]:
+        return [self.trial_record(trial.key)["state"] for trial in planned.trials]
+
+    def trial_record(self, key: str) -> dict[str, Any]:
+        return json.loads((self.store.sweep("drill") / "trials" / key / "record.json").read_text())
+
+    def _simulate(self, job: Job) -> Simulation:
+        names = [stage["config"]["name"] for stage in job.payload["stages"]]
+        behaviour = next((self.behave[name] for name in names if name in self.behave), self.do_stages)
+
+        def interrupt() -> JobStatus:
+            return exited(EXIT_INTERRUPTED)
+
+        return Simulation(seconds=1.0, act=lambda: behaviour(job), on_cancel=interrupt)
+
+    def do_stages(self, job: Job) -> JobStatus:
+        """As ``ablations.job.run`` does, without processes, leases and signals."""
+        marker = job.payload["marker"]
+        for stage in job.payload["stages"]:
+            folder = self.store.stage(stage["kind"], stage["key"])
+            if folder.record(self.warnings.append) is not None:
+                continue
+            folder.work.mkdir(parents=True, exist_ok=True)
+            inputs = {role: self.store.stage(input_kind(role), key).work for role, key in stage["inputs"].items()}
+            try:
+                stop = (lambda: "pruned" if os.path.exists(marker) else None) if marker else (lambda: None)
+                result = run(TallyStage(**stage["config"]), inputs=inputs, work=folder.work, stop=stop)
+            except Interrupted:
+                return exited(EXIT_INTERRUPTED)
+            except Exception as error:
+                folder.write_failure(from_exception(error, attempt=job.payload["attempt"]))
+                return exited(1)
+            provenance = {"seconds": 1.0}
+            record = {"kind": stage["kind"], "key": stage["key"], "result": result, "provenance": provenance}
+            folder.write_record(record)
+            self.ran.append(stage["config"]["name"])
+        return exited(0)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "store")
+
+
+def test_every_stage_runs_once_and_after_its_inputs(world):
+    planned = drill(arms=3, seeds=2)
+    status = world.run(planned)
+    assert status.counts["done"] == status.total == 6
+    assert len(world.ran) == len(set(world.ran)) == 1 + 2 + 12
+    assert world.ran[0] == "root"
+    assert world.ran.index("middle 1") < world.ran.index("train 0 1") < world.ran.index("score 0 1")
+    assert world.most_running == world.launcher.capacity
+    assert world.states(planned) == ["done"] * 6
+
+
+def test_a_trials_record_tells_its_score(world):
+    planned = drill(arms=1, seeds=1)
+    world.run(planned)
+    (trial,) = planned.trials
+    record = world.trial_record(trial.key)
+    result = world.store.stage("tally", trial.key).record(world.warnings.append)["result"]
+    assert record["trial"] == trial.key
+    assert (record["arm"], record["seed"]) == ("arm-arm 0", 0)
+    assert record["objective"] == result["metrics"]["score"] == record["metrics"]["score"]
+    assert record["failure"] is None
+    assert record["seconds"] == 4.0
+
+
+def test_a_second_run_starts_nothing(world):
+    planned = drill()
+    world.run(planned)
+    submitted = list(world.launcher.submitted)
+    status = world.run(planned)
+    assert world.launcher.submitted == submitted
+    assert status.counts["done"] == 6
+    assert world.warnings == []
+
+
+def test_a_dispatcher_that_is_replaced_at_any_moment_changes_nothing(tmp_path):
+    quiet = World(tmp_path / "quiet")
+    planned = drill()
+    quiet.run(planned)
+    for passes in range(1, 7):
+        world = World(tmp_path / f"disturbed{passes}")
+        dispatcher = world.dispatcher(planned)
+        for _ in range(passes):
+            dispatcher.advance()
+            world.launcher.wait(1.0)
+        world.launcher = FakeLauncher(world._simulate, capacity=2)
+        assert world.run(planned).counts["done"] == 6
+        assert len(world.ran) == len(set(world.ran))
+        for trial in planned.trials:
+            assert world.trial_record(trial.key) == quiet.trial_record(trial.key)
+
+
+def test_work_that_another_sweep_did_is_not_done_again(world):
+    first, second = drill(arms=2), drill(arms=3)
+    world.run(first)
+    before = len(world.ran)
+    world.run(second)
+    assert len(world.ran) - before == 4  # two seeds of the third arm, two stages each
+
+
+def test_a_code_error_fails_its_trial_alone_and_is_not_repeated(world):
+    planned = drill(arms=3, seeds=1)
+    world.behave["train 1 0"] = failing(world, "raise")
+    status = world.run(planned)
+    assert (status.counts["done"], status.counts["failed"]) == (2, 1)
+    record = world.trial_record(planned.trials[1].key)
+    assert record["state"] == "failed"
+    assert record["failure"]["class"] == "code_error"
+    assert "wrong on purpose" in record["failure"]["error"]
+    assert Path(record["failure"]["log"]).name == "attempt-1.log"
+    assert world.launcher.submitted.count(f"trial-{planned.trials[1].key}") == 1
+
+
+def test_the_next_run_tries_failed_trials_again(world):
+    planned = drill(arms=2, seeds=1)
+    world.behave["train 1 0"] = failing(world, "raise")
+    world.run(planned)
+    del world.behave["train 1 0"]
+    assert world.run(planned).counts["done"] == 2
+    assert world.trial_record(planned.trials[1].key)["state"] == "done"
+    assert world.store.stage("training", planned.trials[1].stages[2].key).failure() is None
+
+
+def test_a_shared_stage_that_fails_takes_along_what_needs_it_and_nothing_else(world):
+    planned = drill(arms=2, seeds=2)
+    world.behave["middle 1"] = failing(world, "raise")
+    world.run(planned)
+    assert {(trial.seed, state) for trial, state in zip(planned.trials, world.states(planned), strict=True)} == {
+        (0, "done"),
+        (1, "failed"),
+    }
+    assert not any(name.endswith(" 1") for name in world.ran)
+
+
+def test_killed_jobs_are_tried_three_times(world):
+    planned = drill(arms=2, seeds=1)
+    world.behave["train 0 0"] = lambda job: killed(9)
+    status = world.run(planned)
+    assert (status.counts["done"], status.counts["failed"]) == (1, 1)
+    assert world.launcher.submitted.count(f"trial-{planned.trials[0].key}") == 3
+    failure = world.trial_record(planned.trials[0].key)["failure"]
+    assert (failure["class"], failure["attempt"]) == ("killed", 3)
+    assert Path(failure["log"]).name == "attempt-3.log"
+
+
+def test_a_job_that_was_killed_once_ends_well_and_attempts_are_counted_over_runs(world):
+    planned = drill(arms=1, seeds=1)
+    attempts = []
+
+    def die_once(job: Job) -> JobStatus:
+        attempts.append(job.payload["attempt"])
+        job.log.touch()
+        return killed(9) if len(attempts) == 1 else world.do_stages(job)
+
+    world.behave["train 0 0"] = die_once
+    assert world.run(planned).counts["done"] == 1
+    score = world.store.stage("tally", planned.trials[0].key)
+    (score.path / "record.json").unlink()
+    (world.store.stage("training", planned.trials[0].stages[2].key).path / "record.json").unlink()
+    world.run(planned)
+    assert attempts == [1, 2, 3]
+
+
+def test_out_of_memory_is_tried_twice(world):
+    planned = drill(arms=1, seeds=1)
+    world.behave["train 0 0"] = failing(world, "memory")
+    assert world.run(planned).counts["failed"] == 1
+    assert world.launcher.submitted.count(f"trial-{planned.trials[0].key}") == 2
+    assert world.trial_record(planned.trials[0].key)["failure"]["class"] == "out_of_memory"
+
+
+def test_a_divergence_is_kept_and_never_repeated(world):
+    planned = drill(arms=2, seeds=1)
+    world.behave["train 0 0"] = failing(world, "diverge")
+    world.run(planned)
+    assert world.states(planned) == ["diverged", "done"]
+    submitted = len(world.launcher.submitted)
+    status = world.run(planned)
+    assert len(world.launcher.submitted) == submitted
+    assert status.counts["diverged"] == 1
+    assert world.trial_record(planned.trials[0].key)["failure"]["class"] == "diverged"
+
+
+def test_an_end_without_a_record_is_a_failure(world):
+    planned = drill(arms=1, seeds=1)
+    world.behave["train 0 0"] = lambda job: exited(0)
+    assert world.run(planned).counts["failed"] == 1
+    assert "without a record" in world.trial_record(planned.trials[0].key)["failure"]["error"]
+
+
+def test_an_old_failure_is_not_taken_for_a_new_one(world):
+    planned = drill(arms=1, seeds=1)
+    folder = world.store.stage("training", planned.trials[0].stages[2].key)
+    folder.write_failure({"class": "data_error", "error": "old", "traceback_tail": "", "attempt": 99})
+    world.behave["train 0 0"] = lambda job: exited(3)
+    world.run(planned)
+    failure = world.trial_record(planned.trials[0].key)["failure"]
+    assert (failure["class"], failure["attempt"]) == ("code_error", 1)
+
+
+def test_lost_jobs_are_run_again(world):
+    planned = drill(arms=1, seeds=1)
+    dispatcher = world.dispatcher(planned)
+    status = dispatcher.advance()
+    world.launcher.lose(status.running[0].name)
+    assert world.finish(dispatcher).counts["done"] == 1
+
+
+def test_the_same_failure_in_every_arm_stops_the_sweep(world):
+    planned = drill(arms=6, seeds=1)
+    for number in range(6):
+        world.behave[f"train {number} 0"] = failing(world, "raise")
+    status = world.run(planned)
+    assert "same way" in status.problem
+    assert status.counts["failed"] < 6
+    assert status.counts["waiting"] > 0
+    assert status.counts["failed"] >= 3
+
+
+def test_an_arm_that_always_fails_does_not_stop_the_others(world):
+    planned = drill(arms=4, seeds=3)
+    for seed in range(3):
+        world.behave[f"train 0 {seed}"] = failing(world, "raise")
+    status = world.run(planned)
+    assert (status.counts["failed"], status.counts["done"]) == (3, 9)
+
+
+def test_a_stage_held_elsewhere_is_waited_for(world):
+    planned = drill(arms=1, seeds=1)
+    folder = world.store.stage("tally", planned.trials[0].stages[0].key)
+    folder.path.mkdir(parents=True)
+    lease = acquire(folder.path)
+    dispatcher = world.dispatcher(planned)
+    for _ in range(3):
+        assert dispatcher.advance().running == ()
+        world.launcher.wait(1.0)
+    assert not dispatcher.finished
+    lease.release()
+    assert world.finish(dispatcher).counts["done"] == 1
+
+
+def test_a_job_that_finds_its_stage_held_is_put_back_and_not_counted_as_failed(world):
+    planned = drill(arms=1, seeds=1)
+    answers = [exited(EXIT_HELD)] * 12
+    world.behave["train 0 0"] = lambda job: answers.pop() if answers else world.do_stages(job)
+    assert world.run(planned).counts["done"] == 1
+
+
+def test_stopping_starts_nothing_more_and_asks_what_runs(world):
+    planned = drill(arms=3, seeds=2)
+    dispatcher = world.dispatcher(planned)
+    dispatcher.advance()
+    world.launcher.wait(1.0)
+    dispatcher.advance()  # both middle stages run
+    dispatcher.stop()
+    submitted = len(world.launcher.submitted)
+    status = world.finish(dispatcher)
+    assert len(world.launcher.submitted) == submitted
+    assert status.counts["waiting"] == 6
+    assert status.counts["failed"] == 0
+    assert world.run(planned).counts["done"] == 6
+
+
+def test_being_interrupted_by_somebody_else_is_no_failure(world):
+    planned = drill(arms=1, seeds=1)
+    answers = [exited(EXIT_INTERRUPTED)] * 3
+    world.behave["train 0 0"] = lambda job: answers.pop() if answers else world.do_stages(job)
+    assert world.run(planned).counts["done"] == 1
+
+
+def test_pruning_stops_what_runs_and_starts_nothing_of_the_arm(world):
+    planned = drill(arms=3, seeds=2)
+    dispatcher = world.dispatcher(planned)
+    while not any(job.name.startswith("trial-") for job in dispatcher.advance().running):
+        world.launcher.wait(1.0)
+    dispatcher.prune("arm-arm 0")
+    status = world.finish(dispatcher)
+    assert (status.counts["pruned"], status.counts["done"]) == (2, 4)
+    assert world.states(planned)[:2] == ["pruned", "pruned"]
+    assert not any(name.startswith("score 0") for name in world.ran)
+    submitted = len(world.launcher.submitted)
+    assert world.run(planned).counts["pruned"] == 2
+    assert len(world.launcher.submitted) == submitted
+
+
+def test_pruning_drops_shared_stages_that_nobody_needs_any_more(world):
+    root = tally("root")
+    only = tally("only for a", [root])
+    planned = plan({
+        ("a", 0): (root, only, tally("a0", [only])),
+        ("a", 1): (root, only, tally("a1", [only])),
+        ("b", 0): (root, tally("b0", [root])),
+    })  # fmt: skip
+    dispatcher = world.dispatcher(planned)
+    dispatcher.advance()
+    dispatcher.prune("arm-a")
+    world.finish(dispatcher)
+    assert sorted(world.ran) == ["b0", "root"]
+
+
+def test_trials_can_be_added_while_others_run(world):
+    first, both = drill(arms=1, seeds=2), drill(arms=3, seeds=2)
+    dispatcher = world.dispatcher(first)
+    dispatcher.advance()
+    world.launcher.wait(1.0)
+    dispatcher.advance()
+    dispatcher.extend(both)
+    status = world.finish(dispatcher)
+    assert status.counts["done"] == 6
+    assert len(world.ran) == len(set(world.ran))
+
+
+def test_a_stage_that_becomes_shared_while_it_runs_runs_once(world):
+    train = tally("train")
+    one = {("a", 0): (train, tally("score a", [train]))}
+    two = {**one, ("b", 0): (train, tally("score b", [train]))}
+    dispatcher = world.dispatcher(plan(one))
+    dispatcher.advance()
+    dispatcher.extend(plan(two))
+    assert world.finish(dispatcher).counts["done"] == 2
+    assert sorted(world.ran) == ["score a", "score b", "train"]
+
+
+def test_a_stage_that_failed_fails_trials_that_are_added_later(world):
+    train = tally("train")
+    one = {("a", 0): (train, tally("score a", [train])), ("c", 0): (tally("other"),)}
+    world.behave["train"] = failing(world, "raise")
+    dispatcher = world.dispatcher(plan(one))
+    world.finish(dispatcher)
+    dispatcher.extend(plan({**one, ("b", 0): (train, tally("score b", [train]))}))
+    status = world.finish(dispatcher)
+    assert (status.counts["failed"], status.counts["done"]) == (2, 1)
+
+
+def test_a_corrupt_record_is_set_aside_and_the_stage_done_again(world):
+    planned = drill(arms=2, seeds=1)
+    world.run(planned)
+    before = world.trial_record(planned.trials[0].key)
+    folder = world.store.stage("tally", planned.trials[0].key).path
+    whole = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text('{"kind": "ta')
+    world.ran.clear()
+    assert world.run(planned).counts["done"] == 2
+    assert world.ran == ["score 0 0"]
+    assert len(world.warnings) == 1
+    assert (folder / "record.json.corrupt-1").exists()
+    assert json.loads((folder / "record.json").read_text()) == whole
+    assert world.trial_record(planned.trials[0].key) == before
+
+
+def test_a_lost_trial_record_is_made_again_without_work(world):
+    planned = drill(arms=1, seeds=1)
+    world.run(planned)
+    before = world.trial_record(planned.trials[0].key)
+    (world.store.sweep("drill") / "trials" / planned.trials[0].key / "record.json").unlink()
+    world.ran.clear()
+    world.run(planned)
+    assert world.trial_record(planned.trials[0].key) == before
+    assert world.ran == []
+
+
+def test_a_disk_that_refuses_ends_the_run_with_a_remedy(world):
+    planned = drill(arms=1, seeds=1)
+
+    def refuse(job: Job) -> JobStatus:
+        job.log.write_text("12:00:00 the store cannot be written: [Errno 28] No space left on device\n")
+        return exited(EXIT_STORE)
+
+    world.behave["root"] = refuse
+    with pytest.raises(StoreError, match="No space left"):
+        world.run(planned)
+    world.behave.clear()
+    assert world.run(planned).counts["done"] == 1
+
+
+def failing(world: World, fault: str) -> Callable[[Job], JobStatus]:
+    """The job does its stages, and the one that was named goes wrong."""
+
+    def behave(job: Job) -> JobStatus:
+        names = [stage["config"]["name"] for stage in job.payload["stages"]]
+        broken = next(name for name in names if name in world.behave)
+        payload = json.loads(json.dumps(dict(job.payload)))
+        for stage in payload["stages"]:
+            if stage["config"]["name"] == broken:
+                stage["config"]["fault"] = fault
+        return world.do_stages(Job(name=job.name, target=job.target, payload=payload, log=job.log))
+
+    return behave
