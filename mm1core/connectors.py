@@ -66,7 +66,7 @@ class AttentionPool(nn.Module):
         self.query_norm = nn.LayerNorm(out_width)
         self.feature_norm = nn.LayerNorm(in_width)
         self.query = nn.Linear(out_width, out_width)
-        self.key = nn.Linear(in_width, out_width)
+        self.key = nn.Linear(in_width, out_width, bias=False)  # a bias would shift all scores of a query alike
         self.value = nn.Linear(in_width, out_width)
         self.out = nn.Linear(out_width, out_width)
 

@@ -29,7 +29,7 @@ def build_decoder(config: DecoderConfig, vocabulary_size: int) -> PreTrainedMode
     try:
         described = AutoConfig.for_model(config.architecture, **settings)
         decoder: PreTrainedModel = AutoModelForCausalLM.from_config(described, attn_implementation="sdpa")
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # of several classes, some of them of the libraries below Transformers
         raise ConfigError("decoder.extra", f"Transformers refuses {dict(config.extra)}: {error}") from error
     if "logits_scaling" not in settings:
         scale = config.logits_scale

@@ -22,7 +22,7 @@ from mm1core.stages import PretrainStage
 def run(stage: PretrainStage, *, inputs: Mapping[str, Path], work: Path, stop: Stop) -> dict[str, Any]:
     """Train the model of ``stage`` on the data of ``inputs``, from the weights of ``encoder`` if that is an input."""
     data = open_data({role: path for role, path in inputs.items() if role != "encoder"})
-    learner = _Pretraining(stage, data, _start(stage, data, inputs.get("encoder")))
+    learner = Pretraining(stage, data, _start(stage, data, inputs.get("encoder")))
     scoring = stage.intermediate
     progress = fit(
         learner,
@@ -44,7 +44,7 @@ def run(stage: PretrainStage, *, inputs: Mapping[str, Path], work: Path, stop: S
     }
 
 
-class _Pretraining:
+class Pretraining:
     """The multimodal model and its packed rows, as a ``Learner``."""
 
     prefix = "train"

@@ -1,16 +1,28 @@
 """Small real pieces for the tests of the model and of training: a tokenizer, sources of documents, batches."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mm1core.config import ConnectorConfig, DataConfig, DecoderConfig, EncoderConfig, ImageConfig
+from mm1core.config import (
+    ConnectorConfig,
+    DataConfig,
+    DecoderConfig,
+    EncoderConfig,
+    ImageConfig,
+    OptimisationConfig,
+    TrainingConfig,
+)
 from mm1core.data.document import Answer, Document, Picture, Text
+from mm1core.data.open import Data
 from mm1core.data.rows import Batch, RowStream, stack
 from mm1core.data.text import SPECIAL_TOKENS
 from mm1core.model import ModelConfig, MultimodalModel
+from mm1core.stages import PretrainStage
+from mm1core.train import Pretraining
 
 WORDS = [*SPECIAL_TOKENS, "a", "dark", "light", "square", "is", "say", ".", *(f"n{number}" for number in range(9))]
 IMAGE = ImageConfig(resolution=16, patch_size=4)
@@ -84,3 +96,34 @@ def batch(rows: int = 6, seed: int = 0, **changes) -> Batch:
 
 def folder_of(path: Path) -> list[str]:
     return sorted(str(found.relative_to(path)) for found in path.rglob("*") if found.is_file())
+
+
+def pretrain_stage(**changes) -> PretrainStage:
+    """A stage over ``inputs``; ``training`` settings may be given by name."""
+    names = {field.name for field in fields(TrainingConfig)}
+    training = TrainingConfig(
+        **(
+            {"steps": 6, "rows_per_step": 2, "checkpoint_every": 100, "log_every": 1, "device": "cpu"}
+            | {name: changes.pop(name) for name in list(changes) if name in names}
+        )
+    )
+    parts = {
+        "image": IMAGE,
+        "encoder": ENCODER,
+        "connector": CONNECTOR,
+        "decoder": DECODER,
+        "data": DATA,
+        "optimisation": OptimisationConfig(warmup_steps=2),
+        "seed": 0,
+    }
+    return PretrainStage(**(parts | {"training": training} | changes))
+
+
+def learner(model: MultimodalModel, **training) -> Pretraining:
+    """What ``train.run`` would train, over the sources above."""
+    data = Data(tokenizer=tokenizer(), sources=dict(SOURCES), task=no_task)
+    return Pretraining(pretrain_stage(**training), data, model)
+
+
+def no_task(name: str, split: str):
+    raise AssertionError(f"nothing is asked here: {name} {split}")
