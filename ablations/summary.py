@@ -8,8 +8,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reports.summary import significant
-
 MOST_ARMS = 30
 """Arms printed; the report's own table has all."""
 
@@ -49,14 +47,14 @@ def print_summary(summary: Mapping[str, Any], *, console: Console | None = None)
 def _print_differences(summary: Mapping[str, Any], console: Console) -> None:
     if summary["baseline"] is None:
         return
-    differing = significant(summary)
+    differing = summary["significant"]
     baseline = escape(str(summary["baseline"]))
     if not differing:
         console.print(f"No arm differs significantly from the baseline ({baseline}).")
         return
     console.print(f"Different from the baseline ({baseline}); 95 % intervals, p adjusted by Holm:")
-    for label, what in differing[:MOST_ARMS]:
-        console.print(f"  [bold]{escape(label)}[/bold]: {escape(what)}")
+    for difference in differing[:MOST_ARMS]:
+        console.print(f"  [bold]{escape(difference['arm'])}[/bold]: {escape(difference['text'])}")
 
 
 def _best(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from reports.frame import Arm, Measure, Results
 from reports.records import Trial
-from reports.statistics import Estimate, estimate, holm, is_equivalent, p_value
+from reports.statistics import Estimate, estimate, holm, is_equivalent, p_values
 
 Key = TypeVar("Key")
 
@@ -155,7 +155,7 @@ def _contrast(results: Results, pairs: Sequence[tuple[str, str]], measure: Measu
 
 
 def _compare(contrasts: Mapping[Key, Estimate], measure: Measure) -> dict[Key, Difference]:
-    raw = [p_value(contrast) for contrast in contrasts.values()]
+    raw = p_values(list(contrasts.values()))
     compared = {}
     for (key, contrast), p, adjusted in zip(contrasts.items(), raw, holm(raw), strict=True):
         if adjusted < LEVEL:

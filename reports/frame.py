@@ -134,7 +134,7 @@ class Results:
             for trial in trials:
                 pairs = [self.items(trial, part) for part in parts]
                 ids.append(pairs[0][0])
-                rows.append(np.stack([scores for _, scores in pairs]).mean(axis=0, dtype=np.float64))
+                rows.append(pairs[0][1] if len(pairs) == 1 else np.mean([scores for _, scores in pairs], axis=0))
             if any(other is not ids[0] for other in ids):
                 rows = _common(ids, rows)
             tables.append(np.stack(rows))

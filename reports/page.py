@@ -13,7 +13,6 @@ from reports.analysis import Analysis
 from reports.examples import Example
 from reports.plot import Figure, figure_json, script
 from reports.provenance import Provenance
-from reports.summary import significant
 from reports.tables import Table, to_html
 
 
@@ -47,7 +46,6 @@ def render(
     return environment.get_template("page.html").render(
         plan=results.plan,
         summary=summary,
-        significant=significant(summary),
         figures=figures,
         figure_data=Markup(_inside_script({figure.name: _drawing(figure) for figure in figures if figure.figure})),
         tables={name: Markup(to_html(table)) for name, table in tables.items()},

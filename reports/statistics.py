@@ -74,75 +74,45 @@ def estimate(
     The strata weigh the same, as a mean over tasks does, and share their seeds in the same order. ``bounds`` are the
     least and the largest possible score. Raises ``ValueError`` for no strata, an empty one, or unequal seeds.
     """
-    seeds = _check(strata)
-    mean = float(np.mean([stratum.mean() for stratum in strata]))
-    parts = variance_parts(strata, bounds=bounds)
+    shapes = [np.shape(stratum) for stratum in strata]
+    if not shapes or any(len(shape) != 2 or 0 in shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(f"strata of shapes {shapes} must be filled tables (seeds, items) with the same seeds")
+    mean, parts = _take_apart([np.asarray(stratum, dtype=np.float64) for stratum in strata], bounds)
     margin = float(half_width(parts, confidence))
     low, high = mean - margin, mean + margin
     if bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
-    items = sum(stratum.shape[1] for stratum in strata)
-    return Estimate(mean=mean, low=low, high=high, half_width=margin, seeds=seeds, items=items, parts=parts)
+    items = sum(shape[1] for shape in shapes)
+    return Estimate(mean=mean, low=low, high=high, half_width=margin, seeds=shapes[0][0], items=items, parts=parts)
 
 
-def variance_parts(strata: Sequence[np.ndarray], *, bounds: tuple[float, float] | None = None) -> Parts:
-    """The three parts of the variance of the mean over strata, from tables (S, n) with the same S."""
-    seeds = _check(strata)
-    tables = [np.asarray(stratum, dtype=np.float64) for stratum in strata]
-    weight = 1 / len(tables)
-    item_parts, residual = [], 0.0
-    for table in tables:
-        count = table.shape[1]
-        item_means = table.mean(axis=0)
-        item_parts.append(weight**2 * _variance(item_means, bounds) / count)
-        if seeds > 1 and count > 1:
-            rest = table - table.mean(axis=1, keepdims=True) - item_means + table.mean()
-            residual += weight**2 * float((rest**2).sum()) / ((seeds - 1) * (count - 1)) / (seeds * count)
-    item = float(sum(item_parts))
-    spread = sum(part**2 / max(1, table.shape[1] - 1) for part, table in zip(item_parts, tables, strict=True))
-    seed_means = np.mean([table.mean(axis=1) for table in tables], axis=0)
-    return Parts(
-        seed=float(seed_means.var(ddof=1)) / seeds if seeds > 1 else 0.0,
-        item=item,
-        residual=residual,
-        seed_freedom=seeds - 1,
-        item_freedom=item**2 / spread if spread > 0 else 1.0,  # Satterthwaite 1946; exact for one stratum
-    )
+def half_width(parts: Parts, confidence: float) -> float:
+    """Half the width of the interval at a confidence (0 to 1), in the score's units."""
+    return float(_half_widths(_columns([parts]), np.array([confidence]))[0])
 
 
-def half_width(parts: Parts, confidence: float | np.ndarray) -> np.ndarray:
-    """Half the width of the interval at each confidence (0 to 1), in the score's units."""
-    quantile = (1 + np.asarray(confidence, dtype=np.float64)) / 2
-    item_scale = stdtrit(parts.item_freedom, quantile) ** 2
-    seed_scale = stdtrit(parts.seed_freedom, quantile) ** 2 if parts.seed_freedom > 0 else 0.0
-    crossed = seed_scale * parts.seed + item_scale * max(parts.item - parts.residual, 0.0)
-    return np.sqrt(np.maximum(crossed, item_scale * parts.item))
-
-
-def p_value(estimate: Estimate) -> float:
-    """Two-sided p of the hypothesis that the mean is zero: one minus the confidence at which the interval reaches it.
+def p_values(estimates: Sequence[Estimate]) -> list[float]:
+    """Two-sided p of the hypothesis that each mean is zero: one minus the confidence whose interval just reaches it.
 
     Found by bisection, since the half-width has no closed inverse; exact to 1e-9, and not below that.
     """
-    if not np.isfinite(estimate.half_width):
-        return float("nan")
-    distance, parts = abs(estimate.mean), estimate.parts
-    if parts.seed == 0 and parts.item == 0:
-        return 1.0 if distance == 0 else 0.0
-    low, high = 0.0, 1.0  # a confidence of 0 has no width, of 1 is endless
+    if not estimates:
+        return []
+    columns = _columns([estimate.parts for estimate in estimates])
+    distance = np.abs([estimate.mean for estimate in estimates])
+    low, high = np.zeros(len(estimates)), np.ones(len(estimates))  # no width, and endless
     for _ in range(30):
         middle = (low + high) / 2
-        if half_width(parts, middle) <= distance:
-            low = middle
-        else:
-            high = middle
-    return 1 - low
+        inside = _half_widths(columns, middle) <= distance
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    unknown = ~np.isfinite([estimate.half_width for estimate in estimates])
+    certain = (distance == 0) & (np.abs([estimate.half_width for estimate in estimates]) == 0)
+    return [float(p) for p in np.where(unknown, np.nan, np.where(certain, 1.0, 1 - low))]
 
 
 def is_equivalent(estimate: Estimate, margin: float) -> bool:
     """Whether the mean lies within ``margin`` of zero by two one-sided tests at 5 % (Schuirmann 1987)."""
-    inner = float(half_width(estimate.parts, 0.90))
-    return abs(estimate.mean) + inner < margin
+    return abs(estimate.mean) + half_width(estimate.parts, 0.90) < margin
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -156,16 +126,46 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def _take_apart(tables: Sequence[np.ndarray], bounds: tuple[float, float] | None) -> tuple[float, Parts]:
+    """The mean over tables (S, n) and the parts of its variance."""
+    seeds, weight = tables[0].shape[0], 1 / len(tables)
+    means_of_seeds, item_parts, residual = [], [], 0.0
+    for table in tables:
+        count = table.shape[1]
+        of_seeds, of_items = table.mean(axis=1), table.mean(axis=0)
+        means_of_seeds.append(of_seeds)
+        item_parts.append(weight**2 * _variance(of_items, bounds) / count)
+        if seeds > 1 and count > 1:
+            rest = table - of_seeds[:, None] - of_items + of_seeds.mean()
+            residual += weight**2 * float(np.vdot(rest, rest)) / ((seeds - 1) * (count - 1)) / (seeds * count)
+    item = float(sum(item_parts))
+    spread = sum(part**2 / max(1, table.shape[1] - 1) for part, table in zip(item_parts, tables, strict=True))
+    of_seeds = np.mean(means_of_seeds, axis=0)
+    parts = Parts(
+        seed=float(of_seeds.var(ddof=1)) / seeds if seeds > 1 else 0.0,
+        item=item,
+        residual=residual,
+        seed_freedom=seeds - 1,
+        item_freedom=item**2 / spread if spread > 0 else 1.0,  # Satterthwaite 1946; exact for one stratum
+    )
+    return float(of_seeds.mean()), parts
+
+
+def _columns(parts: Sequence[Parts]) -> np.ndarray:
+    """(5, number of parts): seed, item, residual, seed_freedom, item_freedom."""
+    return np.array([[p.seed, p.item, p.residual, p.seed_freedom, p.item_freedom] for p in parts]).T
+
+
+def _half_widths(columns: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    seed, item, residual, seed_freedom, item_freedom = columns
+    quantile = (1 + confidence) / 2
+    item_scale = stdtrit(item_freedom, quantile) ** 2
+    seed_scale = np.where(seed_freedom > 0, stdtrit(np.maximum(seed_freedom, 1), quantile) ** 2, 0.0)
+    crossed = seed_scale * seed + item_scale * np.maximum(item - residual, 0.0)
+    return np.sqrt(np.maximum(crossed, item_scale * item))
+
+
 def _variance(values: np.ndarray, bounds: tuple[float, float] | None) -> float:
     if bounds is not None:
         values = np.concatenate([values, bounds])
     return float(values.var(ddof=1)) if len(values) > 1 else float("nan")
-
-
-def _check(strata: Sequence[np.ndarray]) -> int:
-    if not strata:
-        raise ValueError("a mean needs at least one stratum")
-    shapes = [np.shape(stratum) for stratum in strata]
-    if any(len(shape) != 2 or 0 in shape for shape in shapes) or len({shape[0] for shape in shapes}) != 1:
-        raise ValueError(f"strata of shapes {shapes} must be filled tables (seeds, items) with the same seeds")
-    return shapes[0][0]

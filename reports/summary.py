@@ -5,13 +5,14 @@ the report was made.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 from reports.analysis import Analysis, Difference
 from reports.frame import Measure
 from reports.provenance import Provenance, warnings
+from reports.statistics import Estimate
+from reports.tables import spoken_p
 
 
 def summarise(analysis: Analysis, found: Provenance) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def summarise(analysis: Analysis, found: Provenance) -> dict[str, Any]:
             }
             for effect in analysis.axis_effects
         ],
+        "significant": _significant(analysis),
         "warnings": warnings(found, results.all_trials),
         "unfinished": [
             {
@@ -78,20 +80,18 @@ def summarise(analysis: Analysis, found: Provenance) -> dict[str, Any]:
     }
 
 
-def significant(summary: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
-    """Per arm that differs from the baseline its label and how, such as ``4-shot +54.1 ± 3.0 (p < 0.001)``."""
-    units = {measure["key"]: measure["label"] for measure in summary["measures"]}
+def _significant(analysis: Analysis) -> list[dict[str, str]]:
+    """The arms that differ from the baseline and how, such as ``4-shot +54.1 ± 3.0 (p < 0.001)``."""
     said = []
-    for arm in summary["arms"]:
+    for arm in analysis.results.arms:
         parts = []
-        for key, score in arm["scores"].items():
-            difference = score["difference"]
-            if difference and difference["verdict"] in ("higher", "lower"):
-                p = difference["p"]
-                spoken = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-                parts.append(f"{units[key]} {difference['mean']:+.1f} ± {difference['half_width']:.1f} ({spoken})")
+        for measure in analysis.results.headline:
+            difference = analysis.difference(arm, measure)
+            if difference is not None and difference.verdict in ("higher", "lower"):
+                mean, width = difference.estimate.mean * measure.scale, difference.estimate.half_width * measure.scale
+                parts.append(f"{measure.label} {mean:+.1f} ± {width:.1f} ({spoken_p(difference.p_holm)})")
         if parts:
-            said.append((arm["label"], ", ".join(parts)))
+            said.append({"arm": arm.label, "text": ", ".join(parts)})
     return said
 
 
@@ -105,7 +105,7 @@ def _difference(difference: Difference | None, measure: Measure) -> dict[str, An
     }
 
 
-def _numbers(estimate: Any, measure: Measure) -> dict[str, Any]:
+def _numbers(estimate: Estimate, measure: Measure) -> dict[str, Any]:
     return {
         "mean": _round(estimate.mean * measure.scale),
         "half_width": _round(estimate.half_width * measure.scale),

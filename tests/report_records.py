@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 TASKS = ("colour", "digit", "text_core")
-PRIMARY = {"colour": "value", "digit": "value", "text_core": "exact"}
+PRIMARY = {"colour": "value", "digit": "value", "count": "value", "text_core": "exact"}
 SHOTS = (0, 4, 8)
 
 

@@ -1,0 +1,123 @@
+"""The report as a person meets it: the page opened from disk in a browser, and figures as image files."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from report_records import write_paper_connector, write_paper_data
+
+from reports.build import build_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is installed")
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--enable-logging=stderr",
+    "--virtual-time-budget=10000",
+)
+
+
+def browse(page: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Open the page in a new browser profile; what it printed and logged."""
+    profile = folder / "profile"
+    shutil.rmtree(profile, ignore_errors=True)
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+
+
+def asked_for(log: Path) -> list[str]:
+    """The addresses that the page asked the network for; what the browser wants for itself has no origin."""
+    events = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
+    return sorted({event["url"] for event in events if event.get("initiator", "not an origin") != "not an origin"})
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    store = tmp_path_factory.mktemp("store")
+    folder = write_paper_connector(store, seeds=(0, 1, 2), items=200, seed_spread=1.0)
+    summary = build_report(folder, store=store, output=folder / "report", images=True)
+    return folder / "report", summary
+
+
+def test_the_page_draws_its_figures_and_fetches_nothing(report, tmp_path):
+    log = tmp_path / "net.json"
+    opened = browse(report[0] / "index.html", tmp_path, "--dump-dom", f"--log-net-log={log}")
+    complaints = [line for line in opened.stderr.splitlines() if "CONSOLE" in line]
+    assert complaints == []
+    assert opened.stdout.count('class="main-svg"') >= 2
+    assert opened.stdout.count("C-Abstractor") >= 1
+    drawn = re.findall(r">([0-9.]+)</text>", opened.stdout)
+    for arm in report[1]["arms"]:
+        for score in arm["scores"].values():
+            assert f"{score['mean']:.1f}".removesuffix(".0") in drawn
+    assert asked_for(log) == []
+    control = tmp_path / "control.html"
+    control.write_text('<img src="http://127.0.0.1:9/picture.png">')
+    browse(control, tmp_path, "--dump-dom", f"--log-net-log={log}")
+    assert asked_for(log) == ["http://127.0.0.1:9/picture.png"]
+
+
+@pytest.mark.parametrize(("scheme", "flag"), [("light", 1), ("dark", 0)])
+def test_the_page_follows_the_readers_colour_scheme(report, tmp_path, scheme, flag):
+    shot = tmp_path / f"{scheme}.png"
+    browse(
+        report[0] / "index.html",
+        tmp_path,
+        f"--screenshot={shot}",
+        "--window-size=1300,900",
+        f"--blink-settings=preferredColorScheme={flag}",
+    )
+    ground = np.asarray(Image.open(shot).convert("L"))[5, 5]
+    assert ground > 200 if scheme == "light" else ground < 60
+
+
+def test_figures_are_written_as_png_svg_and_pdf(report):
+    folder, summary = report
+    assert summary["images"] == {"wanted": True, "problem": ""}
+    for name in ("connector", "effects"):
+        assert {f"figures/{name}.{suffix}" for suffix in ("png", "svg", "pdf")} <= set(summary["files"])
+    picture = np.asarray(Image.open(folder / "figures/connector.png").convert("RGB")).reshape(-1, 3)
+    for colour in ("#3d8fc3", "#ee995f", "#74b064"):
+        wanted = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+        assert (picture == wanted).all(axis=1).sum() > 1000, colour
+    assert (folder / "figures/connector.svg").read_text().startswith("<svg")
+    assert (folder / "figures/connector.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_images_have_the_same_bytes_twice(report, tmp_path):
+    folder, summary = report
+    sweep = folder.parent
+    build_report(sweep, store=sweep.parent.parent, output=tmp_path, images=True)
+    for name in summary["files"]:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_four_data_sweeps_make_one_figure_from_the_shell(tmp_path):
+    folders = [str(write_paper_data(tmp_path, panel, items=100)) for panel in "abcd"]
+    output = tmp_path / "data.png"
+    command = [sys.executable, "-m", "reports.figures.data_mix", *folders, "--output", str(output)]
+    root = Path(__file__).parents[2]
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=180, check=False)
+    assert run.returncode == 0, run.stderr
+    assert Image.open(output).size[0] > 2000
+    refused = subprocess.run(
+        [*command[:3], str(tmp_path / "no"), *command[-2:]], cwd=root, capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert "ablate run" in refused.stderr

@@ -1,0 +1,80 @@
+"""``ablate report``: finding the sweep, what it prints, its exit code."""
+
+import io
+import json
+
+import pytest
+from report_records import ArmRecord, write_sweep
+from rich.console import Console
+
+from ablations.errors import OK, TRIALS_FAILED, BadInput
+from ablations.report import report, sweep_folder
+from ablations.summary import print_summary
+
+
+def run(sweep, store, **options):
+    return report(str(sweep), store=store, **({"output": None, "images": False, "json_output": True} | options))
+
+
+@pytest.fixture
+def store(tmp_path):
+    low = {"0": 40.0, "4": 42.0, "8": 44.0, "text_core": 10.0}
+    high = {"0": 35.0, "4": 90.0, "8": 92.0, "text_core": 80.0}
+    arms = [
+        ArmRecord(label="captions [b]", scores=low),
+        ArmRecord(label="mixed", scores=high, baseline=True),
+        ArmRecord(label="late", states={0: "missing", 1: "failed", 2: "diverged"}),
+    ]
+    write_sweep(tmp_path, "connector", arms, items=1000, title="Connectors")
+    write_sweep(tmp_path, "clean", arms[:2], items=100)
+    return tmp_path
+
+
+def test_a_sweep_is_found_by_name_and_by_its_file(store, tmp_path):
+    file = tmp_path / "other.yaml"
+    file.write_text("name: connector\nbase: micro\n")
+    assert sweep_folder("connector", store) == sweep_folder(str(file), store) == store / "sweeps" / "connector"
+
+
+def test_an_unknown_sweep_names_the_nearest_one(store):
+    with pytest.raises(BadInput, match="did you mean 'connector'"):
+        run("conector", store)
+    with pytest.raises(BadInput, match="is none yet"):
+        run("connector", store / "empty")
+
+
+def test_json_is_the_summary_and_failures_set_the_exit_code(store, capsys):
+    assert run("connector", store) == TRIALS_FAILED
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["name"] == "connector"
+    assert run("clean", store) == OK
+
+
+def test_the_report_can_go_elsewhere(store, tmp_path, capsys):
+    output = tmp_path / "here" / "deep"
+    assert run("clean", store, output=output, json_output=False) == OK
+    assert (output / "index.html").exists()
+    assert not (store / "sweeps/clean/report").exists()
+    assert str(output / "index.html") in capsys.readouterr().out
+
+
+def test_the_terminal_shows_scores_differences_and_failures(store, capsys):
+    run("connector", store)
+    summary = json.loads(capsys.readouterr().out)
+    screen = io.StringIO()
+    print_summary(summary, console=Console(file=screen, width=80))
+    text = screen.getvalue()
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "captions [b]" in text
+    assert "42.0" in text
+    assert "▼" in text
+    assert "4-shot -48.0" in text.replace("\n", " ")
+    assert "0/3" in text
+    assert "late, seed 1: failed code_error" in text
+    assert "late, seed 0" not in text
+
+
+def test_a_sweep_without_scores_prints_without_columns(tmp_path, capsys):
+    write_sweep(tmp_path, "none", [ArmRecord(label="one", states=dict.fromkeys(range(3), "missing"))])
+    assert run("none", tmp_path, json_output=False) == OK
+    assert "one" in capsys.readouterr().out

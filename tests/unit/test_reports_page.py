@@ -1,0 +1,251 @@
+"""The report as files: self-contained, the same bytes every time, rebuilt only when something changed."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_records import ArmRecord, axis, write_paper_connector, write_sweep
+
+from reports import export
+from reports.build import build_report
+from reports.records import ReportError
+
+HOSTILE = '</script><script>alert("x")</script> & <img src=https://example.org/x.png>'
+
+
+class Tags(HTMLParser):
+    """Every start tag with its attributes, and what stands inside scripts and styles."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inside = {"script": [], "style": []}
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag in self.inside:
+            self.inside[tag].append("")
+
+    def handle_data(self, data):
+        if self.tags and self.lasttag in self.inside and self.inside[self.lasttag]:
+            self.inside[self.lasttag][-1] += data
+
+
+def read_page(path):
+    page = Tags()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def mixed_sweep(store, **options):
+    labels = ("captions", "mixed", HOSTILE)
+    arms = [
+        ArmRecord(
+            label="captions",
+            values={"mix": "captions"},
+            settings={"data.mix": {"captions": 1.0}},
+            scores={"0": 40.0, "4": 42.0, "8": 44.0, "text_core": 10.0},
+            states={1: "failed"},
+        ),
+        ArmRecord(
+            label="mixed",
+            values={"mix": "mixed"},
+            settings={"data.mix": {"captions": 0.5}},
+            scores={"0": 35.0, "4": 90.0, "8": 92.0, "text_core": 80.0},
+            baseline=True,
+        ),
+        ArmRecord(label=HOSTILE, values={"mix": HOSTILE}, settings={"data.mix": HOSTILE}, states={2: "missing"}),
+    ]
+    axes = [axis("mix", {label: {"data.mix": label} for label in labels})]
+    defaults = {"axes": axes, "figures": ["data_mix", "nonsense"], "title": f"Mixes {HOSTILE}"}
+    return write_sweep(store, "mix", arms, **(defaults | options))
+
+
+def build(folder, **options):
+    defaults = {"store": folder.parent.parent, "output": folder / "report", "images": False}
+    return build_report(folder, **(defaults | options))
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    folder = mixed_sweep(tmp_path_factory.mktemp("store"))
+    return folder, build(folder)
+
+
+def test_the_page_refers_to_nothing_outside_itself(sweep):
+    page = read_page(sweep[0] / "report" / "index.html")
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
+            value = attributes.get(name) or ""
+            assert value.startswith(("#", "data:")) or not value, (tag, name, value[:80])
+    assert not any("@import" in style or "url(" in style for style in page.inside["style"])
+    policy = next(attributes["content"] for tag, attributes in page.tags if attributes.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in policy
+
+
+def test_the_drawing_library_is_inside_once(sweep):
+    page = read_page(sweep[0] / "report" / "index.html")
+    assert sum(len(text) > 1_000_000 for text in page.inside["script"]) == 1
+
+
+def test_no_text_of_a_user_becomes_markup(sweep):
+    text = (sweep[0] / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'alert("x")' not in re.sub(r"\\u003c.*?>", "", text).replace('alert(\\"x\\")', "")
+    page = read_page(sweep[0] / "report" / "index.html")
+    assert len(page.inside["script"]) == 3
+    assert not any(tag == "img" for tag, _ in page.tags)
+
+
+def test_the_page_shows_tables_figures_examples_failures_and_warnings(sweep):
+    folder, summary = sweep
+    page = read_page(folder / "report" / "index.html")
+    text = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    drawings = json.loads(page.inside["script"][0])
+    assert set(drawings) == {"data_mix", "effects"}
+    assert [trace["name"] for trace in drawings["data_mix"]["data"]][:2] == ["captions", "mixed"]
+    assert "No figure nonsense" in text
+    assert "code_error" in text
+    assert "ValueError: &lt;broken&gt; &amp; bent" in text
+    assert "check of the platform, not evidence about MM1" in text.replace("\n", " ")
+    assert "test/colour/0" in text
+    assert "0123456789abcdef0123456789abcdef01234567" in text
+    assert all(arm["key"] in text for arm in summary["arms"])
+    assert any("failed (1)" in warning for warning in summary["warnings"])
+
+
+def test_different_code_among_compared_trials_is_a_warning(tmp_path):
+    folder = mixed_sweep(tmp_path)
+    path = next((tmp_path / "pretrain").glob("*/record.json"))
+    record = json.loads(path.read_text())
+    record["provenance"] |= {"commit": "f" * 40, "versions": {"python": "3.12.0", "torch": "2.13.0"}}
+    path.write_text(json.dumps(record))
+    warnings = build(folder)["warnings"]
+    assert any("different code" in warning and "f" * 40 in warning for warning in warnings)
+    assert any("versions of python" in warning for warning in warnings)
+    assert not any("torch" in warning for warning in warnings)
+
+
+def test_one_seed_says_what_it_cannot_know(tmp_path):
+    summary = build(mixed_sweep(tmp_path, seeds=(0,)))
+    assert any("One seed" in warning for warning in summary["warnings"])
+    assert "One seed" in (tmp_path / "sweeps/mix/report/tables/headline.md").read_text()
+
+
+def test_the_same_records_give_the_same_bytes_wherever_they_are(tmp_path):
+    first, second = (mixed_sweep(tmp_path / name) for name in ("a", "b"))
+    build(first)
+    build(second)
+    names = sorted(path.relative_to(first) for path in (first / "report").rglob("*") if path.is_file())
+    assert len(names) >= 15
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    assert all(str(tmp_path).encode() not in (first / name).read_bytes() for name in names)
+
+
+def test_the_summary_has_the_numbers_that_the_terminal_prints(sweep):
+    folder, summary = sweep
+    assert summary == json.loads((folder / "report" / "summary.json").read_text(encoding="utf-8"))
+    captions, mixed, _ = summary["arms"]
+    four = captions["scores"]["eval/four_shot"]
+    assert four["mean"] == pytest.approx(42.0)
+    assert four["low"] < 42.0 < four["high"]
+    assert four["seeds"] == 2
+    assert four["difference"]["mean"] == pytest.approx(-48.0)
+    assert four["difference"]["verdict"] == "lower"
+    assert mixed["scores"]["eval/four_shot"]["difference"] is None
+    assert summary["states"] == {"done": 7, "failed": 1, "missing": 1}
+    assert [trial["state"] for trial in summary["unfinished"]] == ["failed", "missing"]
+    assert {"index.html", "scores.csv", "differences.csv", "tables/headline.tex"} <= set(summary["files"])
+
+
+def test_the_frame_is_written_for_other_programs(sweep):
+    with (sweep[0] / "report" / "scores.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    row = next(row for row in rows if row["label"] == "mixed" and row["task"] == "digit" and row["metric"] == "value")
+    assert (row["axis mix"], row["state"], row["n"]) == ("mixed", "done", "200")
+    assert float(row["mean"]) == pytest.approx(0.35)
+
+
+def test_a_report_that_is_up_to_date_is_not_made_again(tmp_path):
+    folder = mixed_sweep(tmp_path)
+    first = build(folder)
+    page = folder / "report" / "index.html"
+    page.write_text("kept")
+    assert build(folder) == first
+    assert page.read_text() == "kept"
+
+
+@pytest.mark.parametrize("change", ["record", "file gone", "summary broken"])
+def test_anything_that_changed_makes_it_again(tmp_path, change):
+    folder = mixed_sweep(tmp_path)
+    build(folder)
+    page = folder / "report" / "index.html"
+    page.write_text("old")
+    if change == "record":
+        path = next(folder.glob("trials/*/record.json"))
+        path.write_text(path.read_text() + "\n")
+    elif change == "file gone":
+        (folder / "report" / "scores.csv").unlink()
+    else:
+        (folder / "report" / "summary.json").write_text("{")
+    build(folder)
+    assert page.read_text() != "old"
+
+
+def test_files_of_an_earlier_report_do_not_linger(tmp_path):
+    folder = mixed_sweep(tmp_path)
+    build(folder)
+    assert (folder / "report/figures/data_mix.json").exists()
+    mixed_sweep(tmp_path, figures=[])
+    build(folder)
+    assert not (folder / "report/figures/data_mix.json").exists()
+    assert (folder / "report/figures/effects.json").exists()
+
+
+def test_an_up_to_date_report_is_shown_without_heavy_imports(tmp_path):
+    folder = mixed_sweep(tmp_path)
+    build(folder)
+    program = (
+        "import sys; from pathlib import Path; from ablations.report import report;"
+        f"report('mix', store=Path({str(tmp_path)!r}), output=None, images=False, json_output=False);"
+        "heavy = {'pandas', 'plotly', 'numpy', 'scipy', 'torch', 'jinja2', 'kaleido'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "mixed" in run.stdout
+
+
+def test_without_a_browser_one_sentence_says_so_and_the_rest_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("choreographer.browsers.chromium.Chromium.find_browser", lambda **_: None)
+    folder = write_paper_connector(tmp_path)
+    summary = build(folder, images=True)
+    assert "no Chrome or Chromium was found" in summary["images"]["problem"]
+    assert not [name for name in summary["files"] if name.endswith(".png")]
+    assert (folder / "report/index.html").exists()
+    with pytest.raises(ReportError, match="BROWSER_PATH"):
+        export.write_images({})
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_helps(tmp_path):
+    folder = mixed_sweep(tmp_path)
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the folder should be")
+    with pytest.raises(ReportError, match="--output"):
+        build(folder, output=blocked)
+
+
+def test_a_sweep_without_any_score_still_has_a_page(tmp_path):
+    arms = [ArmRecord(label="one", values={"mix": "one"}, states=dict.fromkeys(range(3), "missing"))]
+    summary = build(write_sweep(tmp_path, "none", arms, figures=["data_mix"]))
+    assert summary["measures"] == []
+    assert all(figure["problem"] for figure in summary["figures"])
+    assert "run the sweep first" in (tmp_path / "sweeps/none/report/index.html").read_text()
