@@ -154,7 +154,7 @@ ARCHITECTURES = ("granite", "llama", "mistral", "qwen2", "qwen3", "starcoder2")
 class DecoderConfig:
     """The language model: a causal decoder built by Transformers from this configuration."""
 
-    architecture: str = "granite"
+    architecture: str = "starcoder2"
     """A Transformers ``model_type``: one of ``ARCHITECTURES``."""
     width: int = 64
     layers: int = 3
