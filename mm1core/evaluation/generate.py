@@ -14,8 +14,8 @@ from mm1core.evaluation.pictures import PictureTable
 from mm1core.evaluation.prompts import Prompt
 from mm1core.model import MultimodalModel
 
-_CPU_TOKENS = 4096
-"""Prompt tokens side by side on a CPU: beyond this activations leave its caches and prompts take a third longer."""
+_CPU_TOKENS = 2048
+"""Prompt tokens side by side on a CPU: with more, activations leave its caches and prompts take a third longer."""
 
 
 def generate(
