@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from ablations.metrics import metrics_of
 from mm1core.config import (
+    Config,
     ConnectorConfig,
+    DataConfig,
     DecoderConfig,
     EncoderConfig,
     EvaluationConfig,
@@ -120,6 +123,17 @@ def test_the_result_is_the_mean_of_the_files(finished):
         ]
         np.testing.assert_allclose(told, values, atol=1e-6)
     assert {"eval/zero_shot", "eval/four_shot", "eval/eight_shot", "eval/few_shot/mean"} <= set(result["metrics"])
+
+
+def test_the_metrics_are_those_a_sweep_may_name_as_its_objective(inputs_and_stage, finished):
+    inputs, stage = inputs_and_stage
+    files = FilesConfig(format="webdataset", paths=("a.tar",))
+    config = Config(
+        encoder=EncoderConfig(objective="none"),
+        data=DataConfig(mix={"captions": 1.0}, sources={} if "world" in inputs else {"captions": files}),
+        evaluation=stage.evaluation,
+    )
+    assert set(finished[2]["metrics"]) == set(metrics_of(config))
 
 
 def test_the_scores_in_memory_are_those_of_the_stage(inputs_and_stage, finished):
