@@ -101,11 +101,15 @@ class Store:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace ``path`` by ``value``, on the disk when this returns; a crash leaves the old file or the new one.
+    """``write_text`` of a value as people read it. Raises ``ValueError`` for numbers that are not finite."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
-    One writer at a time: the folder's lease is held. Raises ``ValueError`` for numbers that are not finite.
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path``, on the disk when this returns; a crash leaves the old file or the new one.
+
+    One writer at a time: the folder's lease is held.
     """
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     unfinished = path.with_name(path.name + ".tmp")
     with unfinished.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -10,7 +10,6 @@ Spoken over a ``Channel``. To the server: ``{"start": name, "target", "payload",
 """
 
 import contextlib
-import ctypes
 import faulthandler
 import gc
 import importlib
@@ -26,14 +25,12 @@ from typing import Any
 
 from slurm.channel import Channel
 from slurm.launcher import EXIT_ERROR, EXIT_OK
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+from slurm.parent import die_with
 
 
 def serve(descriptor: int, parent: int, modules: Sequence[str]) -> None:
     """Import ``modules``, then serve the process ``parent`` over the inherited socket until it goes away."""
-    _die_with(parent)
+    die_with(parent)
     channel = Channel(socket.socket(fileno=descriptor))
     started = time.monotonic()
     try:
@@ -103,7 +100,7 @@ class _Server:
         """In the child; never returns."""
         code = EXIT_ERROR
         try:
-            _die_with(server)
+            die_with(server)
             os.setpgid(0, 0)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -152,13 +149,6 @@ def _call(target: str, payload: dict[str, Any]) -> int:
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) or stop.code is None else EXIT_ERROR
     return EXIT_OK if code is None else int(code)
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel end this process when the thread of ``parent`` that started it ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before the line above
-        os._exit(EXIT_ERROR)
 
 
 def _kill_group(pid: int) -> None:

@@ -31,7 +31,7 @@ class TallyStage:
     step_seconds: float = execution(0.0)
     fault: str = execution("")
     """What goes wrong at the second step: ``raise``, ``data``, ``memory``, ``diverge``, ``exit``, ``vanish``, ``die``,
-    ``die once``, ``hang``."""
+    ``die once``, ``hang``, ``fill``."""
 
 
 def run(stage: TallyStage, *, inputs: Mapping[str, Path], work: Path, stop: Callable[[], str | None]) -> dict[str, Any]:
@@ -87,6 +87,8 @@ def go_wrong(fault: str, work: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             time.sleep(600)
+        case "fill":
+            (work / "large").write_bytes(bytes(1 << 20))
 
 
 for kind in ("tally", "training"):

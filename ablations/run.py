@@ -1,0 +1,237 @@
+"""``ablate run``: dispatches a sweep until every trial has ended, then writes MLflow and the report.
+
+After Ctrl-C, and after any kill, the same command goes on. A run with nothing left to do only reads.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ablations.data_files import RememberedDigests
+from ablations.dispatch import Ended, dispatch, hold_sweep
+from ablations.errors import OK, STOPPED, TRIALS_FAILED, StoreError
+from ablations.plan import Plan, make_plan, plan_document
+from ablations.progress import Display, open_display
+from ablations.provenance import provenance
+from ablations.search import SearchDriver
+from ablations.snapshot import Status
+from ablations.store import Store, store_errors, write_text
+from ablations.summary import print_summary
+from ablations.sweep import Search, Sweep
+from ablations.sweep_file import read_sweep
+from ablations.sync import BackgroundSync
+from mm1core.stages import KINDS, PretrainStage
+from reports.build import build_report
+from reports.records import ReportError
+from slurm.launcher import Resources
+from slurm.local import LocalLauncher
+from slurm.machine import cores, gpus
+
+_LIBRARIES = ("torch", "lightning.pytorch", "transformers", "tokenizers", "ablations.job")
+"""What every job imports; the fork server imports it once."""
+_SYNC_EVERY = 15.0
+"""Seconds between two writings of MLflow while jobs run."""
+
+
+def run_sweep(
+    sweep_path: Path, *, store: Path, workers: int | None, tracking_uri: str | None, json_output: bool, quiet: bool
+) -> int:
+    """Run the sweep to its end. Returns an exit code; raises ``AblationError``."""
+    digests = RememberedDigests(store)
+    sweep = read_sweep(sweep_path, digest_of=digests)
+    # Before anything is written, so that a sweep that cannot be planned leaves no trace.
+    plan = None if isinstance(sweep.design, Search) else make_plan(sweep)
+    place = Store(store)
+    place.prepare()
+    digests.save()
+    folder = place.sweep(sweep.name)
+    with hold_sweep(place, sweep.name) as taken_over:
+        with store_errors(store):
+            _write_changed(folder / "sweep.yaml", sweep.document.file.read_text(encoding="utf-8"))
+        sync = BackgroundSync(folder, store=store, uri=tracking_uri)
+        try:
+            with open_display(quiet=quiet) as display:
+                ended = _dispatch(sweep, plan, place, workers, display, taken_over, sync)
+            if ended.stopped:
+                return _say_stopped(sweep_path, ended.status, json_output=json_output)
+            summary = _report(folder, store)
+            _write_tracking(sync, folder, uri=tracking_uri, digest=summary["digest"])
+        finally:
+            sync.close()
+    return _conclude(summary, ended.status, folder, store=store, tracking_uri=tracking_uri, json_output=json_output)
+
+
+def _dispatch(
+    sweep: Sweep,
+    plan: Plan | None,
+    store: Store,
+    workers: int | None,
+    display: Display,
+    taken_over: threading.Event,
+    sync: BackgroundSync,
+) -> Ended:
+    folder = store.sweep(sweep.name)
+    resources, capacity = _share(sweep, workers, display)
+
+    def save(plan: Plan) -> None:
+        _write_changed(folder / "plan.json", json.dumps(plan_document(plan), ensure_ascii=False) + "\n")
+
+    synced = time.monotonic()
+
+    def sync_now_and_then(status: Status) -> None:
+        nonlocal synced
+        if status.running and time.monotonic() - synced > _SYNC_EVERY:
+            synced = time.monotonic()
+            sync.request()
+
+    with store_errors(store.root):
+        search = None
+        if plan is None:
+            search = SearchDriver(sweep, folder, store=store.root, save=save, warn=display.warn)
+            plan = search.plan()
+        save(plan)
+    launcher = LocalLauncher(
+        modules=_modules(plan),
+        capacity=capacity,
+        gpus=gpus() if resources.gpus else (),
+        log=folder / "server.log",
+    )
+    try:
+        return dispatch(
+            plan,
+            store=store,
+            launcher=launcher,
+            resources=resources,
+            provenance=cache(lambda: provenance(sys.argv)),
+            display=display,
+            taken_over=taken_over,
+            search=search,
+            tick=sync_now_and_then,
+        )
+    finally:
+        launcher.close()
+
+
+def _write_changed(path: Path, text: str) -> None:
+    """Equal content is not written again: its time tells when it changed."""
+    with suppress(FileNotFoundError):
+        if path.read_text(encoding="utf-8") == text:
+            return
+    write_text(path, text)
+
+
+def _share(sweep: Sweep, workers: int | None, display: Display) -> tuple[Resources, int]:
+    """What each job gets of this machine, and how many run side by side."""
+    wanted, devices = sweep.resources, gpus()
+    if wanted.gpus and len(devices) >= wanted.gpus:
+        return Resources(cpus=wanted.cpus, gpus=wanted.gpus), min(len(devices) // wanted.gpus, workers or len(devices))
+    if wanted.gpus:
+        display.warn(f"resources.gpus is {wanted.gpus} and this machine has {len(devices)}: running on the CPU")
+    return Resources(cpus=wanted.cpus), workers or max(1, cores() // wanted.cpus)
+
+
+def _modules(plan: Plan) -> list[str]:
+    """What the fork server imports: the libraries, the stages' own modules, the decoders' classes."""
+    stages = plan.stages().values()
+    kinds = {stage.kind for stage in stages} or KINDS.keys()  # a search has no arms yet
+    models = {stage.config.decoder.architecture for stage in stages if isinstance(stage.config, PretrainStage)}
+    targets = sorted(KINDS[kind].target.partition(":")[0] for kind in kinds)
+    return [*_LIBRARIES, *targets, *sorted(name for model in models if (name := _model_module(model)))]
+
+
+def _model_module(architecture: str) -> str | None:
+    """Where Transformers keeps an architecture, found without importing it."""
+    name = architecture.replace("-", "_")
+    spec = find_spec("transformers")
+    places = (spec.submodule_search_locations or []) if spec else []
+    known = any((Path(place) / "models" / name / f"modeling_{name}.py").exists() for place in places)
+    return f"transformers.models.{name}.modeling_{name}" if known else None
+
+
+def _report(folder: Path, store: Path) -> dict[str, Any]:
+    try:
+        return build_report(folder, store=store, output=folder / "report", images=True)
+    except ReportError as error:
+        raise StoreError(str(error)) from None
+
+
+def _write_tracking(sync: BackgroundSync, folder: Path, *, uri: str | None, digest: str) -> None:
+    """Bring MLflow up to date with the records and the report; nothing is imported where it is already."""
+    state = json.dumps({"uri": uri, "digest": digest})
+    path = folder / "synced.json"
+    with suppress(OSError):
+        if path.read_text() == state:
+            return
+    with _waiting("Writing MLflow"):
+        sync.request()
+        sync.finish()
+    if sync.problem:
+        print(
+            f"ablate: MLflow could not be written ({sync.problem}); the records are whole, and running the same "
+            "command again tries once more",
+            file=sys.stderr,
+        )
+    else:
+        path.write_text(state)
+
+
+@contextmanager
+def _waiting(what: str) -> Iterator[None]:
+    """Say what is waited for, where somebody watches."""
+    if sys.stderr.isatty():
+        print(f"{what} …", end="\r", file=sys.stderr, flush=True)
+    yield
+    if sys.stderr.isatty():
+        print(" " * (len(what) + 2), end="\r", file=sys.stderr, flush=True)
+
+
+def _say_stopped(sweep: Path, status: Status, *, json_output: bool) -> int:
+    left = status.counts["waiting"]
+    if json_output:
+        print(json.dumps({"name": status.name, "states": dict(status.counts), "stopped": True}))
+    print(
+        f"Stopped: {status.ended} of {status.total} trials have ended, {left} are left. "
+        f"`ablate run {sweep}` continues.",
+        file=sys.stderr,
+    )
+    return STOPPED
+
+
+def _conclude(
+    summary: dict[str, Any],
+    status: Status,
+    folder: Path,
+    *,
+    store: Path,
+    tracking_uri: str | None,
+    json_output: bool,
+) -> int:
+    page = folder / "report" / "index.html"
+    if json_output:
+        document = {"name": status.name, "states": dict(status.counts), "report": str(page), "summary": summary}
+        print(json.dumps(document, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        console = Console()
+        print_summary(summary, console=console)
+        command = ["ablate", "dashboard", status.name]
+        command += ["--store", str(store)] if store != Path("store") else []
+        command += ["--tracking-uri", tracking_uri] if tracking_uri else []
+        console.print(f"Report:    {page}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"Dashboard: {' '.join(command)}", soft_wrap=True, highlight=False, markup=False)
+    if status.problem:
+        print(
+            f"ablate: {status.problem}; {status.counts['waiting']} trials were not tried. "
+            f"`ablate logs {status.name}` shows the failures; run the same command again when the cause is gone",
+            file=sys.stderr,
+        )
+    failed = status.counts["failed"] + status.counts["diverged"]
+    return TRIALS_FAILED if failed or status.problem else OK
