@@ -12,7 +12,7 @@ from ablations.stages import Stage
 from mm1core.config import Config, ConnectorConfig, DataConfig, DecoderConfig, EncoderConfig, ImageConfig
 from mm1core.stages import CorpusStage, EncoderStage, EvaluateStage, PretrainStage, TokenizerStage, WorldStage
 
-WORLD_VOCABULARY = 164
+WORLD_VOCABULARY = 163
 """Words and special tokens of the micro world; a few more or less with its settings."""
 TEXT_PER_IMAGE = 8
 """Text tokens that go with an image in a packed row of the micro world, on average."""
@@ -53,7 +53,7 @@ def stage_work(stage: Stage, config: Config) -> Work:
     match stage.config:
         case WorldStage(world=world):
             scenes = world.train_scenes + 2 * world.evaluation_scenes
-            return Work(parameters=0, operations=scenes / 5000 * CPU_RATE)
+            return Work(parameters=0, operations=scenes / 8000 * CPU_RATE)
         case CorpusStage() | TokenizerStage():
             return Work(parameters=0, operations=10 * CPU_RATE)
         case EncoderStage():
