@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ablations.errors import StoreError
 
@@ -66,7 +66,7 @@ class StageFolder:
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Commit: from here on the stage is done, whatever is killed."""
-        write_json(self.path / "record.json", record)
+        commit_json(self.path / "record.json", record)
         (self.path / "failure.json").unlink(missing_ok=True)
 
     def write_failure(self, failure: Mapping[str, Any]) -> None:
@@ -100,27 +100,41 @@ class Store:
         return self.root / "sweeps" / name
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """``write_text`` of a value as people read it. Raises ``ValueError`` for numbers that are not finite."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace ``path``, on the disk when this returns; a crash leaves the old file or the new one.
-
-    One writer at a time: the folder's lease is held.
-    """
-    unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
+def commit_json(path: Path, value: Mapping[str, Any]) -> None:
+    """``write_json``, and on the disk when this returns: what was there before, or this, survives a power cut."""
+    with _draft(path) as file:
+        file.write(_json_text(value))
         file.flush()
         os.fsync(file.fileno())
-    os.replace(unfinished, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """``write_text`` of a value as people read it. Raises ``ValueError`` for numbers that are not finite."""
+    write_text(path, _json_text(value))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file that can be made again: readers, and whoever comes after a kill, meet the old one or the new."""
+    with _draft(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[TextIO]:
+    """A file that takes the name ``path`` at the end. One writer at a time: the folder's lease is held."""
+    unfinished = path.with_name(path.name + ".tmp")
+    with unfinished.open("w", encoding="utf-8") as file:
+        yield file
+    os.replace(unfinished, path)
+
+
+def _json_text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def set_aside(path: Path) -> Path:

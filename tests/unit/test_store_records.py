@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ablations.errors import STORE_UNUSABLE, StoreError
-from ablations.store import StageFolder, Store, store_errors, write_json
+from ablations.store import StageFolder, Store, commit_json, store_errors, write_json
 
 RECORD = {"kind": "noop", "key": "0123456789ab", "result": {"metrics": {"x": 1.0}}}
 
@@ -80,16 +80,17 @@ def test_a_record_without_its_work_does_not_count(folder):
     assert len(warnings) == 1
 
 
-def test_a_write_that_is_cut_short_leaves_the_old_file(folder):
+@pytest.mark.parametrize("write", [commit_json, write_json])
+def test_a_write_that_is_cut_short_leaves_the_old_file(folder, write):
     path = folder.path / "record.json"
-    write_json(path, {"old": True})
+    write(path, {"old": True})
     program = (
         "import os, ablations.store as store\nfrom pathlib import Path\n"
-        f"store.os.replace = lambda *_: os._exit(9)\nstore.write_json(Path({str(path)!r}), {{'new': True}})"
+        f"store.os.replace = lambda *_: os._exit(9)\nstore.{write.__name__}(Path({str(path)!r}), {{'new': True}})"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 9
     assert json.loads(path.read_bytes()) == {"old": True}
-    write_json(path, {"newer": True})
+    write(path, {"newer": True})
     assert json.loads(path.read_bytes()) == {"newer": True}
     assert [entry.name for entry in folder.path.iterdir() if entry.is_file()] == ["record.json"]
 
