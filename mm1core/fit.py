@@ -29,6 +29,7 @@ from mm1core import checkpoints, spool
 from mm1core.config import OptimisationConfig, TrainingConfig
 from mm1core.errors import ConfigError, Diverged, Interrupted
 from mm1core.optimisers import build_optimisers, schedule, set_rates
+from mm1core.storage import refusals
 
 Stop = Callable[[], str | None]
 
@@ -93,6 +94,8 @@ def fit(
     ``Diverged`` at a loss or gradient that is not finite, ``StorageError`` where ``work`` cannot be written.
     """
     device = resolve_device(training)
+    with refusals(work):
+        work.mkdir(parents=True, exist_ok=True)
     learner.module.to(device)
     loop = _Loop(learner, steps=steps, optimisation=optimisation, training=training, work=work, stop=stop)
     loop.intermediate = intermediate
@@ -156,13 +159,11 @@ class _Loop(lightning.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return self._optimisers
 
-    def on_fit_start(self) -> None:
+    def on_train_start(self) -> None:
         # Lightning answers SIGTERM by leaving between two steps, without a checkpoint. Signals belong to the job.
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
-
-    def on_train_start(self) -> None:
         self._clock.restart()
 
     def training_step(self, batch: Any, index: int) -> None:
