@@ -15,9 +15,9 @@ alone (Howe 1974, JASA 69:789; Zou and Donner 2008, Stat. Med. 27:1693):
     h^2 = max( t_A^2 A + t_B^2 max(B - C, 0),  t_B^2 B )
 
 Why not a bootstrap: resampling three seeds, then items, misses the mean far too often. In simulated sweeps of 3 seeds
-and 256 paired items in which the seeds matter, nominal 95 % bootstrap intervals covered 78 to 90 %, these 95 to 96 %;
-where the seeds do not matter these cover up to 99 % (tests/unit/test_reports_statistics.py repeats the simulation).
-On crossed tables see Owen 2007, Ann. Appl. Stat. 1:386.
+and 256 paired items in which the seeds matter, nominal 95 % bootstrap intervals covered 78 to 90 %, these 96 %; where
+the seeds do not matter these are too wide (98 to 99.9 %), the price of not knowing that from three seeds. A part of the
+simulation is in tests/unit/test_reports_statistics.py. On crossed tables see Owen 2007, Ann. Appl. Stat. 1:386.
 
 Where every item scores the same, a sample variance of zero would claim certainty. Scores with known bounds therefore
 get two pseudo-items, one at either bound, in the variance alone (Agresti and Caffo 2000, Am. Stat. 54:280; for pairs

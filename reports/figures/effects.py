@@ -53,7 +53,7 @@ def effects(analysis: Analysis) -> Figure:
     measures = [measure for measure in analysis.results.headline if any(measure.key in row.dots for row in rows)]
     if not measures:
         raise ReportError("no arm has scores yet; run the sweep first")
-    left = 20 + 6.6 * max(len(row.label) for row in rows)
+    left = 20 + max((8.2 if row.heading else 7.0) * len(row.label) for row in rows)  # bold letters are wider
     width = left + len(measures) * (_PANEL + _GAP)
     height = _TOP + _ROW * len(rows) + _BOTTOM
     bottom, top = _BOTTOM / height, 1 - _TOP / height
@@ -202,6 +202,7 @@ def _trace(points: Sequence[tuple[_Dot, int]], kind: str, suffix: str, *, in_leg
         "mode": "markers",
         "name": _MEANINGS[kind],
         "showlegend": in_legend,
+        "legendrank": list(_MEANINGS).index(kind),
         "x": [dot.value for dot, _ in points],
         "y": [y for _, y in points],
         "xaxis": f"x{suffix}",

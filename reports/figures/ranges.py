@@ -35,7 +35,7 @@ def broken_range(
     (percent) and have the same step between ticks.
     """
     ordered = sorted(intervals)
-    groups, reach = [[ordered[0]]], ordered[0][1]
+    reach = ordered[0][1]
     spread = max(high for _, high in ordered) - ordered[0][0]
     splits = []
     for index, (low, high) in enumerate(ordered[1:], start=1):

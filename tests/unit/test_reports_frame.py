@@ -146,6 +146,25 @@ def test_an_axis_effect_averages_every_pair_that_differs_in_that_axis_alone(tmp_
     assert effect.differences["eval/four_shot"].estimate.mean == pytest.approx(wanted, abs=1e-4)
 
 
+def test_an_axis_effect_is_over_the_seeds_that_every_pair_has(tmp_path):
+    kinds = {"a": {"connector.kind": "a"}, "b": {"connector.kind": "b"}}
+    sizes = {"s": {"image.resolution": 16}, "l": {"image.resolution": 48}}
+    arms = [
+        ArmRecord(
+            label=kind + size,
+            values={"kind": kind, "size": size},
+            baseline=kind + size == "as",
+            states={1: "failed"} if kind + size == "bl" else {},
+        )
+        for kind in kinds
+        for size in sizes
+    ]
+    sweep = write_sweep(tmp_path, "grid", arms, axes=[axis("kind", kinds), axis("size", sizes)], seed_spread=5.0)
+    effect = next(effect for effect in analyse(load(sweep)).axis_effects if effect.value == "b")
+    assert effect.pairs == 2
+    assert effect.differences["eval/zero_shot"].estimate.seeds == 2
+
+
 def test_without_a_baseline_axes_are_compared_with_their_first_value(tmp_path):
     arms = [ArmRecord(label=label, values={"data.mix": label}, scores=SCORES[label]) for label in ("captions", "mixed")]
     analysis = analyse(load(write_sweep(tmp_path, "mix", arms, axes=[axis("data.mix", MIXES)])))

@@ -99,6 +99,7 @@ def test_no_text_of_a_user_becomes_markup(sweep):
     assert 'alert("x")' not in re.sub(r"\\u003c.*?>", "", text).replace('alert(\\"x\\")', "")
     page = read_page(sweep[0] / "report" / "index.html")
     assert len(page.inside["script"]) == 3
+    assert "<" not in page.inside["script"][0]  # nor could it end the element it stands in
     assert not any(tag == "img" for tag, _ in page.tags)
 
 
