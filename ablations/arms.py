@@ -103,13 +103,14 @@ class ArmBuilder:
         return ", ".join(f"{self._names[key]}={plain_label(setting.value)}" for key, setting in value.set.items())
 
     def _located(self, error: ConfigError, settings: Mapping[str, Setting], arm: str) -> Problem:
-        """Where the offending value was written: in an axis, in ``set`` or in the base."""
+        """Where a value that takes part was written: in an axis if one does, else in ``set``, else in the base."""
         near = nearest(error.written, error.known) if error.written else None
         mentioned = [error.key, *re.findall(r"[a-z_]+(?:\.[a-z_]+)+", error.problem)]
         varied = bool(settings)
         advice = f" (in the arm {arm}; a constraint can leave it out)" if varied else ""
-        for key in mentioned:
-            for source in (settings, self.sweep.settings):
+        own = {key: setting for key, setting in self.sweep.settings.items() if setting.document is self.sweep.document}
+        for source in (settings, own, self.sweep.settings):
+            for key in mentioned:
                 found = next((leaf for leaf in source if key == leaf or key.startswith(leaf + ".")), None)
                 if found is not None:
                     rest = tuple(part for part in key[len(found) :].split(".") if part)

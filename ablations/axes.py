@@ -192,8 +192,9 @@ def read_baseline(content: Any, axes: tuple[Axis, ...], document: Document, prob
                 )
             )
         chosen[name] = text
-    for name in by_name.keys() - given.keys():
-        problems.append(document.problem(path, f"says nothing of the axis {name}"))
+    if given.keys() <= by_name.keys():
+        for name in by_name.keys() - given.keys():
+            problems.append(document.problem(path, f"says nothing of the axis {name}"))
     return chosen
 
 

@@ -73,15 +73,20 @@ def _plain(annotation: Any, checked: Any) -> Any:
     return checked
 
 
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
+"""A key too many is told before one too few: it is often the same one, misspelt."""
+
+
 def _refused(annotation: Any, value: Any, error: ValidationError) -> Refused:
-    first = error.errors(include_url=False)[0]
+    found_errors = error.errors(include_url=False)
+    first = next((one for one in found_errors if one["type"] in _UNKNOWN), found_errors[0])
     inside = tuple(first["loc"])
     hint = _hint_at(annotation, inside)
     kind = first["type"]
     cause = (first.get("ctx") or {}).get("error")
     if isinstance(cause, ConfigError):
         return Refused(cause.problem, inside=(*inside, cause.key.rpartition(".")[2]))
-    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+    if kind in _UNKNOWN:
         owner = _hint_at(annotation, inside[:-1])
         known = _settable(owner)
         return Refused("is not known here", inside=inside, allowed=", ".join(known), near=nearest(inside[-1], known))

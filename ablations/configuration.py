@@ -5,11 +5,13 @@ merged). A section is a prefix of leaves, such as ``encoder.training``. Pure, st
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, get_type_hints
 
 from mm1core.config import Config
+from mm1core.errors import ConfigError
 
 FILLED_IN = ("fingerprint",)
 """Fields that are computed when a sweep is read, and that nobody writes."""
@@ -88,22 +90,23 @@ class ConfigBuilder:
     """
 
     def __init__(self, base: Mapping[str, Any]) -> None:
-        """Raises ``ConfigError`` if the base itself cannot be run."""
+        """``base``: dotted key to a validated value. It need not be a configuration that can be run by itself."""
         self._built: dict[tuple[Any, ...], tuple[Any, Any]] = {}
-        self.base = Config()
-        self.base = self.build(base)
+        self._start, self._late = Config(), base
+        with suppress(ConfigError):  # start from the whole base where it can be built
+            self._start, self._late = self.build({}), {}
 
     def build(self, overrides: Mapping[str, Any]) -> Config:
         """The base with ``overrides`` (dotted key to a validated value). Raises ``ConfigError``."""
         by_section: dict[str, dict[str, Any]] = {}
-        for key, value in overrides.items():
+        for key, value in (*self._late.items(), *overrides.items()):
             section, _, rest = key.partition(".")
             by_section.setdefault(section, {})[rest] = value
         changed = {name: self._section(name, values) for name, values in by_section.items()}
-        return replace(self.base, **changed)
+        return replace(self._start, **changed)
 
     def _section(self, name: str, values: Mapping[str, Any]) -> Any:
-        start = getattr(self.base, name)
+        start = getattr(self._start, name)
         place = (
             name,
             id(start),

@@ -189,7 +189,8 @@ def _connector_parameters(connector: ConnectorConfig, image: ImageConfig, inner:
         case "average_pool":
             own = inner * outer + outer
         case "attention_pool":
-            own = tokens * outer + 2 * outer + 2 * inner + 2 * (outer**2 + outer) + 2 * (inner * outer + outer)
+            norms, biases = 2 * outer + 2 * inner, 3 * outer
+            own = tokens * outer + norms + 2 * outer**2 + 2 * inner * outer + biases
         case "c_abstractor":
             width, depth = connector.width, connector.depth
             inputs = [inner] + [width] * (2 * depth - 1)

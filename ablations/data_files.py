@@ -39,8 +39,8 @@ def with_fingerprints(
                 content = fingerprint([path], key=key, digest_of=digest_of)
                 filled["data.tokenizer.fingerprint"] = replace(setting, value=content)
         except ConfigError as error:
-            rest = error.key.removeprefix(key).strip(".")
-            problems.append(replace(setting, path=(*setting.path, *rest.split("."))).problem(error.problem))
+            rest = tuple(part for part in error.key.removeprefix(key).split(".") if part)
+            problems.append(replace(setting, path=(*setting.path, *rest)).problem(error.problem))
         except OSError as error:
             problems.append(setting.problem(f"{error.filename} cannot be read: {error.strerror}"))
     return filled

@@ -177,6 +177,7 @@ def _axes(raw: SweepFile, design: Design | None, document: Document, problems: l
     if isinstance(design, ArmList):
         if raw.axes:
             problems.append(document.problem(("axes",), "has no place beside design: list; use arms"))
+            return ()
         axis = read_arms(raw.arms, document, problems)
         return () if axis is None else (axis,)
     if raw.arms:

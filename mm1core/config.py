@@ -219,6 +219,8 @@ class WorldConfig:
     def __post_init__(self) -> None:
         for name in ("train_scenes", "evaluation_scenes", "cell", "fact_names"):
             _require(getattr(self, name) > 0, f"data.world.{name}", "must be positive")
+        _require(self.cell >= 8, "data.world.cell", f"{self.cell} px have no room for a digit; use at least 8")
+        _require(self.fact_names <= 150, "data.world.fact_names", f"{self.fact_names}: there are only 150 names")
         _require(1 <= self.dialects <= 3, "data.world.dialects", f"{self.dialects} must be 1, 2 or 3")
         for name in ("alt_text", "wrong_colour", "off_image"):
             _require(0 <= getattr(self, name) <= 1, f"data.world.{name}", "is a share between 0 and 1")
@@ -451,6 +453,13 @@ class Config:
             "data.row_tokens",
             f"{self.data.row_tokens} tokens have no room for one image of {self.connector.num_tokens} tokens and text",
         )
+        if self.connector.kind == "attention_pool":
+            _require(
+                self.decoder.width % self.connector.heads == 0,
+                "connector.heads",
+                f"{self.connector.heads} does not divide decoder.width={self.decoder.width}, "
+                "the width in which attention_pool attends",
+            )
         if self.encoder.objective != "none":
             pictured = tuple(name for name in tuple(self.data.sources) or SOURCE_NAMES if name != "text")
             source = self.encoder.training.source
