@@ -179,6 +179,11 @@ class DecoderConfig:
             f"{self.width} is not divisible by decoder.heads={self.heads}",
         )
         _require(
+            self.width // self.heads % 2 == 0,
+            "decoder.width",
+            f"{self.width} gives each of decoder.heads={self.heads} an odd width; rotary positions need an even one",
+        )
+        _require(
             self.architecture in ARCHITECTURES,
             "decoder.architecture",
             f"{self.architecture!r} is not supported; known are {', '.join(ARCHITECTURES)}",

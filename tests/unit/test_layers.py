@@ -1,0 +1,103 @@
+"""Who may import whom, read from the sources; and what starting the command does not load."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAYERS = {
+    "ablations": {"ablations", "mm1core", "reports", "slurm"},
+    "mm1core": {"mm1core"},
+    "reports": {"reports"},
+    "slurm": {"slurm"},
+}
+"""Each folder of the house, and which folders its modules may import."""
+CORE = {"torch", "lightning", "transformers", "tokenizers", "safetensors", "numpy", "PIL"}
+"""All that the model core needs beside the standard library."""
+OWNED = ("mlflow", "optuna", "submitit", "plotly")
+"""Packages that one module alone may import."""
+
+
+def imports(file: Path) -> set[str]:
+    """Full names of all that a module imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found.add(node.module or "")
+    return found
+
+
+MODULES = {file.relative_to(ROOT): imports(file) for layer in LAYERS for file in sorted((ROOT / layer).rglob("*.py"))}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_only_point_down(layer):
+    for file, names in MODULES.items():
+        if file.parts[0] == layer:
+            tops = {name.partition(".")[0] for name in names}
+            assert tops & LAYERS.keys() <= LAYERS[layer], f"{file} imports another floor"
+
+
+def test_the_core_stands_alone():
+    for file, names in MODULES.items():
+        if file.parts[0] == "mm1core":
+            tops = {name.partition(".")[0] for name in names}
+            assert tops <= CORE | {"mm1core"} | set(sys.stdlib_module_names), f"{file} imports a package of others"
+
+
+@pytest.mark.parametrize("layer", ["reports", "slurm"])
+def test_these_floors_need_no_torch(layer):
+    for file, names in MODULES.items():
+        if file.parts[0] == layer:
+            assert not {name.partition(".")[0] for name in names} & {"torch", "lightning", "transformers", "optuna"}, (
+                file
+            )
+
+
+@pytest.mark.parametrize("package", OWNED)
+def test_one_module_owns_each_big_package(package):
+    owners = [file for file, names in MODULES.items() if any(name.partition(".")[0] == package for name in names)]
+    assert len(owners) <= 1, owners
+
+
+def test_configurations_and_stages_need_the_standard_library_alone():
+    """Planning imports them; so they must import nothing that is slow."""
+    for name in ("config", "stages", "errors"):
+        names = MODULES[Path("mm1core", f"{name}.py")]
+        assert {top.partition(".")[0] for top in names} <= {"mm1core"} | set(sys.stdlib_module_names), name
+
+
+def loaded(code: str) -> set[str]:
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in ended.stdout.splitlines()[-1].split()}
+
+
+HEAVY = {"torch", "lightning", "transformers", "mlflow", "optuna", "plotly", "pandas", "numpy", "tokenizers"}
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "sys.argv = ['ablate', '--help']\nfrom ablations.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
+    )
+    assert not loaded(code) & (HEAVY | {"pydantic", "ruamel", "rich"})
+
+
+def test_planning_loads_nothing_heavy():
+    code = (
+        "sys.argv = ['ablate', 'plan', 'sweeps/quickstart.yaml']\nfrom ablations.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
+    )
+    assert not loaded(code) & HEAVY
