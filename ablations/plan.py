@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ablations.arms import Arm
+from ablations.configuration import leaves
 from ablations.design import design_arms, same
 from ablations.metrics import check_objective
 from ablations.payload import encode
@@ -83,6 +84,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "figures": list(sweep.figures),
         "axes": [_axis_document(axis, plan.arms) for axis in sweep.axes],
         "baseline": baseline.key if baseline else None,
+        "base": _base_document(sweep),
         "arms": [_arm_document(arm) for arm in plan.arms],
         "trials": [
             {
@@ -96,6 +98,18 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             for trial in plan.trials
         ],
     }
+
+
+def _base_document(sweep: Sweep) -> dict[str, Any]:
+    """Every leaf of the base, in its sections. Together they need not be a configuration that can be run."""
+    base: dict[str, Any] = {}
+    for key, leaf in leaves().items():
+        *sections, name = key.split(".")
+        place = base
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = encode(sweep.base.get(key, leaf.default))
+    return base
 
 
 def _arm_document(arm: Arm) -> dict[str, Any]:
