@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ablations.backlog import Backlog, Work
-from ablations.describe import job_label, optimizer_steps, trial_ending
+from ablations.describe import trial_ending
 from ablations.errors import StoreError
 from ablations.failures import fingerprint, without_exception
 from ablations.job import TARGET, job_payload
 from ablations.lease import holder
 from ablations.outcome import RETRIES, Outcome, outcome_of
 from ablations.plan import Plan, Trial
-from ablations.snapshot import STATES, RunningJob, Status
+from ablations.running import RunningFile, entry
+from ablations.snapshot import STATES, Status, running_job
 from ablations.stages import Stage
 from ablations.store import StageFolder, Store, Warn, store_errors
 from ablations.trials import State, TrialFolders
@@ -70,6 +71,7 @@ class Dispatcher:
         self._examined: set[str] = set()
         self._same: dict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
         """Kind of stage and fingerprint of a failure, to the jobs and the arms that had it."""
+        self._running_file = RunningFile(self._folder)
         self._stopping = False
         self.extend(plan)
 
@@ -91,6 +93,7 @@ class Dispatcher:
                     self._settle(self._active.pop(name), status)
             while self._has_room() and (work := self._backlog.take(self._clock())) is not None:
                 self._start(work)
+            self._running_file.update(self._active.values())
             return self.status()
 
     @property
@@ -133,7 +136,7 @@ class Dispatcher:
         counts = {**dict.fromkeys(STATES, 0), **self._counts}
         counts["running"] = sum(work.job.trial is not None for work in self._active.values())
         counts["waiting"] = len(self._unfinished) - counts["running"]
-        running = tuple(self._running(work) for work in self._active.values())
+        running = tuple(running_job(entry(work), self._store.root) for work in self._active.values())
         return Status(name=self._plan.sweep.name, counts=counts, running=running, problem=self.problem)
 
     # Reading what is there
@@ -310,16 +313,3 @@ class Dispatcher:
         self._counts[state] += 1
         if not quietly:
             self._say(trial_ending(trial, record, metric))
-
-    def _running(self, work: Work) -> RunningJob:
-        stages = work.job.stages
-        stage = next((one for one in stages if not (self._stage(one).path / "record.json").exists()), stages[-1])
-        return RunningJob(
-            name=work.name,
-            label=job_label(work.job),
-            kind=stage.kind,
-            key=stage.key,
-            work=self._stage(stage).work,
-            steps=optimizer_steps(stage),
-            started=work.started,
-        )

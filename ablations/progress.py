@@ -73,7 +73,7 @@ class _Lines:
                 self._known.add(stage)
                 self._print(f"{stage} …")
         if time.monotonic() - self._last > _QUIET_LINES:
-            jobs = "; ".join(f"{job.label}: {job.kind} {_in_words(job)}" for job in status.running)
+            jobs = "; ".join(f"{job.label}: {job.kind} {in_words(job)}" for job in status.running)
             self._print(f"{status.ended} of {status.total} trials; {jobs or 'waiting'}")
 
     def say(self, text: str) -> None:
@@ -154,7 +154,8 @@ def _cells(job: RunningJob, spooled: Spooled | None) -> tuple[str, str, str, str
     return f"{spooled.step}/{job.steps}", rate, left, "" if spooled.loss is None else f"loss {spooled.loss:.3f}"
 
 
-def _in_words(job: RunningJob) -> str:
+def in_words(job: RunningJob) -> str:
+    """How far a job is: step, rate, time left, loss, as far as they are known."""
     return " ".join(cell for cell in _cells(job, last_spooled(job.work)) if cell)
 
 

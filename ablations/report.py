@@ -5,7 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ablations.errors import OK, TRIALS_FAILED, BadInput, nearest
+from ablations.errors import OK, TRIALS_FAILED, BadInput
+from ablations.folder import sweep_folder
 from ablations.summary import print_summary
 from reports.build import build_report
 from reports.records import ReportError
@@ -32,32 +33,3 @@ def report(sweep: str, *, store: Path, output: Path | None, images: bool, json_o
         print_summary(summary, console=console)
         console.print(f"Report: {target / 'index.html'}", soft_wrap=True, highlight=False)
     return TRIALS_FAILED if any(summary["states"].get(state) for state in _FAILED) else OK
-
-
-def sweep_folder(sweep: str, store: Path) -> Path:
-    """``store/sweeps/<name>`` of a sweep's name, of its file, or of a path to that very folder."""
-    name = sweep
-    if Path(sweep).suffix in (".yaml", ".yml") and Path(sweep).is_file():
-        name = _name_in(Path(sweep))
-    folder = store / "sweeps" / name
-    if (folder / "plan.json").is_file():
-        return folder
-    known = sorted(path.parent.name for path in (store / "sweeps").glob("*/plan.json"))
-    close = nearest(name, known)
-    raise BadInput(
-        f"{sweep}: no sweep of this name in {store / 'sweeps'}; there "
-        + (f"are: {', '.join(known)}" if known else "is none yet: `ablate run SWEEP.yaml` makes one")
-        + (f"; did you mean {close!r}?" if close else "")
-    )
-
-
-def _name_in(path: Path) -> str:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        content = YAML(typ="safe").load(path)
-    except YAMLError as error:
-        raise BadInput(f"{path}: not YAML: {error}") from None
-    name = content.get("name") if isinstance(content, dict) else None
-    return str(name) if name else path.stem

@@ -79,3 +79,31 @@ def last_spooled(work: Path) -> Spooled | None:
         except (ValueError, KeyError, TypeError, AttributeError):
             continue  # cut at the front, or just being written
     return None
+
+
+def read_running(folder: Path, store: Path) -> tuple[RunningJob, ...]:
+    """The jobs in ``running.json``; they mean something only while the sweep's lease is held."""
+    try:
+        listed = json.loads((folder / "running.json").read_bytes())["jobs"]
+    except (FileNotFoundError, ValueError):
+        return ()
+    return tuple(running_job(one, store) for one in listed)
+
+
+def running_job(job: Mapping[str, Any], store: Path) -> RunningJob:
+    """A job as ``running.json`` has it, at its first stage that has no record yet."""
+    stages = job["stages"]
+    stage = next((one for one in stages if not _record(one, store).exists()), stages[-1])
+    return RunningJob(
+        name=job["name"],
+        label=job["label"],
+        kind=stage["kind"],
+        key=stage["key"],
+        work=_record(stage, store).with_name("work"),
+        steps=stage["steps"],
+        started=job["started"],
+    )
+
+
+def _record(stage: Mapping[str, Any], store: Path) -> Path:
+    return store / stage["kind"] / stage["key"] / "record.json"

@@ -87,6 +87,12 @@ class Watched(LocalLauncher):
         super().wait(timeout)
         self._ended = time.perf_counter()
 
+    def cpu_seconds(self) -> float:
+        """Of this process, the fork server and its children that ended."""
+        assert self._server is not None
+        stat = Path(f"/proc/{self._server.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return time.process_time() + sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
+
     def submit(self, job: Any) -> None:
         super().submit(job)
         if self._ended is not None:
@@ -120,7 +126,9 @@ def measure(trials: int, *, workers: int, libraries: bool) -> dict[str, float]:
 
         try:
             start = dispatch_all(plan(1))
+            cpu = launcher.cpu_seconds()
             seconds = dispatch_all(plan(trials))
+            cpu = launcher.cpu_seconds() - cpu
             again = dispatch_all(plan(trials))
         finally:
             launcher.close()
@@ -129,6 +137,7 @@ def measure(trials: int, *, workers: int, libraries: bool) -> dict[str, float]:
         "trials": trials - 1,
         "seconds": round(seconds, 2),
         "trials_per_second": round((trials - 1) / seconds, 1),
+        "cpu_ms_per_trial": round(1000 * cpu / (trials - 1), 1),
         "reaction_ms_median": round(1000 * statistics.median(launcher.reactions), 2),
         "reaction_ms_worst": round(1000 * max(launcher.reactions), 2),
         "all_recorded_s": round(again, 3),

@@ -1,0 +1,34 @@
+"""The folder of a sweep in the store, by what a user calls it."""
+
+from pathlib import Path
+
+from ablations.errors import BadInput, nearest
+
+
+def sweep_folder(sweep: str, store: Path) -> Path:
+    """``store/sweeps/<name>`` of a sweep's name, of its file, or of a path to that very folder."""
+    name = sweep
+    if Path(sweep).suffix in (".yaml", ".yml") and Path(sweep).is_file():
+        name = _name_in(Path(sweep))
+    folder = store / "sweeps" / name
+    if (folder / "plan.json").is_file():
+        return folder
+    known = sorted(path.parent.name for path in (store / "sweeps").glob("*/plan.json"))
+    close = nearest(name, known)
+    raise BadInput(
+        f"{sweep}: no sweep of this name in {store / 'sweeps'}; there "
+        + (f"are: {', '.join(known)}" if known else "is none yet: `ablate run SWEEP.yaml` makes one")
+        + (f"; did you mean {close!r}?" if close else "")
+    )
+
+
+def _name_in(path: Path) -> str:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe").load(path)
+    except YAMLError as error:
+        raise BadInput(f"{path}: not YAML: {error}") from None
+    name = content.get("name") if isinstance(content, dict) else None
+    return str(name) if name else path.stem

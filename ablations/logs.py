@@ -1,0 +1,125 @@
+"""``ablate logs``: what the jobs of a sweep printed, by trial or shared stage and attempt."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablations.errors import OK, BadInput, nearest
+from ablations.folder import sweep_folder
+from ablations.lease import holder
+
+_LOOK_AGAIN = 0.2
+"""Seconds between two looks at a log that is followed."""
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Log:
+    """The logs of one trial or one shared stage."""
+
+    key: str
+    label: str
+    state: str
+    attempts: Mapping[int, Path]
+
+
+def logs(sweep: str, *, store: Path, trial: str | None, attempt: int | None, follow: bool, lines: int) -> int:
+    """Print the last ``lines`` lines of a log, and with ``follow`` what is added while the sweep runs.
+
+    ``trial`` is a key of a trial or a stage, or its beginning, or ``ARM`` or ``ARM:SEED`` by the arm's label. Without
+    it the logs there are are listed. Raises ``BadInput`` where nothing fits.
+    """
+    folder = sweep_folder(sweep, store)
+    known = _known(folder)
+    if trial is None:
+        for log in known:
+            attempts = f"{len(log.attempts)} attempt{'s' if len(log.attempts) > 1 else ''}"
+            print(f"{log.key}  {log.state:8}  {attempts:11}  {log.label}")
+        if not known:
+            print(f"no job of {folder.name} has started yet")
+        return OK
+    log = _chosen(known, trial, folder)
+    number = max(log.attempts) if attempt is None else attempt
+    if number not in log.attempts:
+        there = ", ".join(map(str, sorted(log.attempts)))
+        raise BadInput(f"--attempt {number}: {log.label} has the attempts {there}")
+    path = log.attempts[number]
+    print(f"==> {path} <==", file=sys.stderr)
+    with path.open("rb") as file:
+        _to_last_lines(file.fileno(), lines)
+        _copy(file.fileno())
+        while follow and holder(folder) is not None:
+            time.sleep(_LOOK_AGAIN)
+            _copy(file.fileno())
+        _copy(file.fileno())
+    return OK
+
+
+def _known(folder: Path) -> list[_Log]:
+    """Shared stages by name, then trials in the plan's order; only what has a log."""
+    plan = json.loads((folder / "plan.json").read_bytes())
+    labels = {arm["key"]: arm["label"] for arm in plan["arms"]}
+    shared: dict[str, dict[int, Path]] = {}
+    for path in sorted(folder.glob("jobs/*.attempt-*.log")):
+        name, _, number = path.stem.rpartition(".attempt-")
+        shared.setdefault(name, {})[int(number)] = path
+    found = []
+    for name, attempts in shared.items():
+        kind, _, key = name.rpartition("-")
+        done = (folder.parents[1] / kind / key / "record.json").exists()
+        found.append(_Log(key=key, label=f"{kind} (shared)", state="done" if done else "open", attempts=attempts))
+    for trial in plan["trials"]:
+        own = folder / "trials" / trial["key"]
+        attempts = {int(path.stem.removeprefix("attempt-")): path for path in own.glob("attempt-*.log")}
+        if attempts:
+            label = f"{labels[trial['arm']]}:{trial['seed']}"
+            found.append(_Log(key=trial["key"], label=label, state=_state(own / "record.json"), attempts=attempts))
+    return found
+
+
+def _state(record: Path) -> str:
+    try:
+        value: Any = json.loads(record.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return "open"
+    return str(value.get("state", "open")) if isinstance(value, dict) else "open"
+
+
+def _chosen(known: list[_Log], wanted: str, folder: Path) -> _Log:
+    """The one that is meant. Several beginnings that fit, and several seeds of an arm, are not one."""
+    fitting = [log for log in known if log.key.startswith(wanted) or log.label == wanted]
+    fitting = fitting or [log for log in known if log.label.rpartition(":")[0] == wanted]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        choices = ", ".join(f"{log.key} ({log.label})" for log in fitting[:10])
+        raise BadInput(f"{wanted}: could be each of {choices}; give a longer key, or ARM:SEED")
+    close = nearest(wanted, [name for log in known for name in (log.key, log.label)])
+    raise BadInput(
+        f"{wanted}: no trial or shared stage of {folder.name} with a log has this key or label; "
+        f"`ablate logs {folder.name}` lists them" + (f"; did you mean {close!r}?" if close else "")
+    )
+
+
+def _to_last_lines(file: int, lines: int) -> None:
+    """Move to where the last ``lines`` lines begin, reading from the end."""
+    end = position = os.fstat(file).st_size
+    tail = b""
+    while position > 0 and tail.count(b"\n") <= lines:
+        position = max(0, position - _BLOCK)
+        os.lseek(file, position, os.SEEK_SET)
+        tail = os.read(file, end - position)
+    kept = tail.splitlines(keepends=True)[-lines:]
+    os.lseek(file, end - sum(map(len, kept)), os.SEEK_SET)
+
+
+def _copy(file: int) -> None:
+    """Print what is there from the current place on."""
+    while block := os.read(file, _BLOCK):
+        sys.stdout.write(block.decode(errors="replace"))
+    sys.stdout.flush()

@@ -1,0 +1,29 @@
+"""The dispatcher tells other processes which jobs it runs: ``running.json``, read by ``snapshot.read_running``."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ablations.backlog import Work
+from ablations.describe import job_label, optimizer_steps
+from ablations.store import write_json
+
+
+class RunningFile:
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "running.json"
+        self._written: list[dict[str, Any]] | None = None
+
+    def update(self, works: Iterable[Work]) -> None:
+        """Raises ``OSError``."""
+        listed = [entry(work) for work in works]
+        if listed != self._written:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._path, {"jobs": listed})
+            self._written = listed
+
+
+def entry(work: Work) -> dict[str, Any]:
+    """A job with what of it is needed to say how far it is."""
+    stages = [{"kind": one.kind, "key": one.key, "steps": optimizer_steps(one)} for one in work.job.stages]
+    return {"name": work.name, "label": job_label(work.job), "stages": stages, "started": work.started}

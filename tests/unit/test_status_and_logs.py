@@ -1,0 +1,194 @@
+"""What ``ablate status`` and ``ablate logs`` tell of a sweep's folders."""
+
+import json
+import os
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tally import drill
+
+from ablations.errors import OK, TRIALS_FAILED, BadInput
+from ablations.lease import acquire
+from ablations.logs import logs
+from ablations.plan import plan_document
+from ablations.status import status
+from ablations.store import Store, write_json
+
+PLAN = drill(arms=3, seeds=2)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = Store(tmp_path).sweep("drill")
+    folder.mkdir(parents=True)
+    write_json(folder / "plan.json", plan_document(replace(PLAN, sweep=replace(PLAN.sweep, title="A title"))))
+    return tmp_path
+
+
+def end(store: Path, number: int, state: str, **more: Any) -> None:
+    trial = PLAN.trials[number]
+    folder = store / "sweeps" / "drill" / "trials" / trial.key
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"trial": trial.key, "state": state, "objective": 0.5, "failure": None, **more}
+    write_json(folder / "record.json", record)
+
+
+def list_running(store: Path, number: int) -> None:
+    trial = PLAN.trials[number]
+    stages = [{"kind": stage.kind, "key": stage.key, "steps": 40} for stage in trial.stages[2:]]
+    job = {"name": f"trial-{trial.key}", "label": "arm 0 · seed 0", "stages": stages, "started": time.time()}
+    write_json(store / "sweeps" / "drill" / "running.json", {"jobs": [job]})
+
+
+def write_log(store: Path, number: int, attempt: int, text: str) -> Path:
+    folder = store / "sweeps" / "drill" / "trials" / PLAN.trials[number].key
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"attempt-{attempt}.log"
+    path.write_text(text)
+    return path
+
+
+def as_json(store: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    code = status("drill", store=store, json_output=True)
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_sweep_that_has_not_begun_waits(store, capsys):
+    code, document = as_json(store, capsys)
+    assert code == OK
+    assert document["states"] == {"done": 0, "pruned": 0, "diverged": 0, "failed": 0, "running": 0, "waiting": 6}
+    assert document["running_in"] is None
+
+
+def test_ended_trials_are_counted_and_failures_told(store, capsys):
+    end(store, 0, "done")
+    end(store, 1, "pruned")
+    failure = {"class": "code_error", "error": "KeyError: 'x'", "stage": "training/abc", "traceback_tail": ""}
+    end(store, 2, "failed", failure=failure)
+    end(store, 3, "diverged", failure={**failure, "class": "diverged"})
+    code, document = as_json(store, capsys)
+    assert code == TRIALS_FAILED
+    assert document["states"] == {"done": 1, "pruned": 1, "diverged": 1, "failed": 1, "running": 0, "waiting": 2}
+    assert document["trials"][2]["failure"]["error"] == "KeyError: 'x'"
+    assert document["trials"][0]["label"] == "arm 0"
+    assert status("drill", store=store, json_output=False) == TRIALS_FAILED
+    printed = capsys.readouterr().out
+    assert "4 of 6" in printed
+    assert "KeyError: 'x'" in printed
+    assert PLAN.trials[2].key in printed
+
+
+def test_what_runs_is_told_with_its_step_while_somebody_runs_it(store, capsys):
+    list_running(store, 0)
+    training = PLAN.trials[0].stages[2]
+    work = store / training.kind / training.key / "work"
+    work.mkdir(parents=True)
+    spool = '{"step": 10, "time": 1, "metrics": {"train/loss": 0.25, "train/step_seconds": 0.5}}\n'
+    (work / "spool.jsonl").write_text(spool + spool.replace("10", "20") + '{"step": 30, "ti')
+    assert as_json(store, capsys)[1]["running"] == []  # nobody holds the sweep: left behind by a kill
+    lease = acquire(store / "sweeps" / "drill")
+    _, document = as_json(store, capsys)
+    assert document["states"]["running"] == 1
+    assert str(os.getpid()) in document["running_in"]
+    (job,) = document["running"]
+    assert (job["stage"], job["step"], job["steps"], job["loss"]) == (f"training/{training.key}", 20, 40, 0.25)
+    status("drill", store=store, json_output=False)
+    assert "20/40 2.0 steps/s 0:10 left loss 0.250" in capsys.readouterr().out
+    (work.parent / "record.json").write_text("{}")
+    assert as_json(store, capsys)[1]["running"][0]["stage"] == f"tally/{PLAN.trials[0].key}"
+    lease.release()
+
+
+def test_a_damaged_trial_record_counts_as_none(store, capsys):
+    end(store, 0, "done")
+    (store / "sweeps" / "drill" / "trials" / PLAN.trials[0].key / "record.json").write_text('{"sta')
+    assert as_json(store, capsys)[1]["states"]["waiting"] == 6
+
+
+def test_an_unknown_sweep_is_refused_with_the_nearest(store):
+    with pytest.raises(BadInput, match="did you mean 'drill'"):
+        status("dril", store=store, json_output=False)
+
+
+def test_status_writes_nothing(store, capsys):
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
+    as_json(store, capsys)
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
+
+
+def show(store: Path, trial: str | None, *, attempt: int | None = None, lines: int = 100, follow: bool = False) -> int:
+    return logs("drill", store=store, trial=trial, attempt=attempt, follow=follow, lines=lines)
+
+
+def test_logs_are_listed(store, capsys):
+    write_log(store, 1, 1, "x\n")
+    write_log(store, 1, 2, "y\n")
+    end(store, 1, "failed")
+    jobs = store / "sweeps" / "drill" / "jobs"
+    jobs.mkdir()
+    (jobs / "tally-0123456789ab.attempt-1.log").write_text("shared\n")
+    assert show(store, None) == OK
+    shared, own = capsys.readouterr().out.splitlines()
+    assert shared.split() == ["0123456789ab", "open", "1", "attempt", "tally", "(shared)"]
+    assert own.split() == [PLAN.trials[1].key, "failed", "2", "attempts", "arm", "0:1"]
+    show(store, "0123")
+    assert capsys.readouterr().out == "shared\n"
+
+
+def test_the_newest_attempt_is_shown_unless_another_is_asked_for(store, capsys):
+    for attempt in (1, 2, 10):
+        write_log(store, 0, attempt, f"attempt {attempt}\n")
+    for wanted in (PLAN.trials[0].key, PLAN.trials[0].key[:6], "arm 0:0", "arm 0"):
+        show(store, wanted)
+        assert capsys.readouterr().out == "attempt 10\n"
+    show(store, "arm 0", attempt=2)
+    assert capsys.readouterr().out == "attempt 2\n"
+    with pytest.raises(BadInput, match="1, 2, 10"):
+        show(store, "arm 0", attempt=3)
+
+
+def test_an_arm_with_several_seeds_is_not_one_trial(store):
+    write_log(store, 0, 1, "x\n")
+    write_log(store, 1, 1, "x\n")
+    with pytest.raises(BadInput, match="ARM:SEED"):
+        show(store, "arm 0")
+    with pytest.raises(BadInput, match="lists them"):
+        show(store, "nothing like it")
+
+
+@pytest.mark.parametrize(("text", "lines", "shown"), [
+    ("", 5, ""),
+    ("a\nb\nc\n", 2, "b\nc\n"),
+    ("a\nb\nc", 2, "b\nc"),
+    ("a\nb\n", 5, "a\nb\n"),
+    ("x" * 200_000 + "\nlast\n", 1, "last\n"),
+    ("".join(f"{i}\n" for i in range(50_000)), 3, "49997\n49998\n49999\n"),
+    ("\xe4\n", 1, "\xe4\n"),
+])  # fmt: skip
+def test_the_last_lines_are_shown(store, capsys, text, lines, shown):
+    write_log(store, 0, 1, text)
+    show(store, "arm 0", lines=lines)
+    assert capsys.readouterr().out == shown
+
+
+def test_following_ends_with_the_sweep(store, capsys):
+    path = write_log(store, 0, 1, "one\n")
+    lease = acquire(store / "sweeps" / "drill")
+
+    def go_on() -> None:
+        with path.open("a") as file:
+            for text in ("two\n", "three\n"):
+                time.sleep(0.05)
+                file.write(text)
+                file.flush()
+        lease.release()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    show(store, "arm 0", follow=True)
+    thread.join()
+    assert capsys.readouterr().out == "one\ntwo\nthree\n"
