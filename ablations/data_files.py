@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 
 from ablations.errors import Problem
@@ -34,7 +35,7 @@ def with_fingerprints(
                 }
                 filled[key] = replace(setting, value=sources)
             elif key == "data.tokenizer.path" and setting.value is not None:
-                path = str(folder / setting.value)
+                path = str(folder / Path(setting.value).expanduser())
                 filled[key] = replace(setting, value=path)
                 content = fingerprint([path], key=key, digest_of=digest_of)
                 filled["data.tokenizer.fingerprint"] = replace(setting, value=content)
@@ -47,8 +48,14 @@ def with_fingerprints(
 
 
 def _fingerprinted(files: FilesConfig, key: str, folder: Path, digest_of: Digest) -> FilesConfig:
-    paths = tuple(str(folder / path) for path in files.paths)
+    paths = tuple(_absolute(path, folder) for path in files.paths)
     return replace(files, paths=paths, fingerprint=fingerprint(paths, key=key, digest_of=digest_of))
+
+
+def _absolute(pattern: str, folder: Path) -> str:
+    """A pattern that means the same from any folder; letters special to patterns may be in the folder's own name."""
+    path = Path(pattern).expanduser()
+    return str(path if path.is_absolute() else Path(escape(str(folder))) / path)
 
 
 def axis_with_fingerprints(axis: Axis, digest_of: Digest, problems: list[Problem]) -> Axis:

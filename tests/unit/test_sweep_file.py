@@ -13,6 +13,7 @@ from ablations.settings import presets
 from ablations.sweep import Range, Search
 from ablations.sweep_file import read_sweep
 from ablations.yaml_lines import read_yaml
+from mm1core.data.fingerprint import expand
 
 
 def problems(folder: Path, text: str) -> tuple[Problem, ...]:
@@ -321,6 +322,14 @@ def test_data_files_are_found_beside_the_sweep_and_known_by_content(tmp_path):
         return plan.trials[0].key
 
     assert trial(tmp_path / "one", b"x") == trial(tmp_path / "two", b"x") != trial(tmp_path / "three", b"y")
+
+
+def test_a_folder_may_have_letters_that_are_special_in_patterns(tmp_path):
+    folder = tmp_path / "run [1]*"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "a.tar").write_bytes(b"x")
+    sources = planned(folder, FILES).sweep.base["data.sources"]
+    assert [path.name for path in expand(sources["captions"].paths, key="paths")] == ["a.tar"]
 
 
 def test_the_worlds_tasks_cannot_be_asked_of_files(tmp_path):
