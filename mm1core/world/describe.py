@@ -49,11 +49,9 @@ def answer_words(world: WorldConfig) -> dict[str, tuple[tuple[str, ...], ...]]:
 
 @lru_cache(maxsize=4)
 def names(count: int) -> tuple[str, ...]:
-    """Made-up names: two syllables each, no two alike."""
+    """Made-up names: two or three syllables each, no two alike; there are 150."""
     starts, ends = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru"), ("dun", "fex", "gol", "mip", "rak")
     made = [start + middle + end for middle in ("", "ta", "vi") for end in ends for start in starts]
-    if count > len(made):
-        raise ValueError(f"{count} names are more than the {len(made)} there are")
     return tuple(made[:count])
 
 
@@ -87,15 +85,15 @@ def statement(scene: Scene, dialect: int, draws: Draws) -> tuple[Part, ...]:
 
 
 def colour_statement(thing: Thing, dialect: int) -> tuple[Part, ...]:
-    return (Text(text=colour_question(thing)), Answer(text=COLOURS[dialect][thing.colour]), Text(text=STOP))
+    return _sentence(colour_question(thing), COLOURS[dialect][thing.colour])
 
 
 def digit_statement(scene: Scene, dialect: int) -> tuple[Part, ...]:
-    return (Text(text=DIGIT_QUESTION), Answer(text=DIGITS[dialect][scene.digit]), Text(text=STOP))
+    return _sentence(DIGIT_QUESTION, DIGITS[dialect][scene.digit])
 
 
 def count_statement(scene: Scene) -> tuple[Part, ...]:
-    return (Text(text=COUNT_QUESTION), Answer(text=COUNTS[len(scene.things) - 1]), Text(text=STOP))
+    return _sentence(COUNT_QUESTION, COUNTS[len(scene.things) - 1])
 
 
 def object_list(scene: Scene, dialect: int, draws: Draws) -> tuple[Part, ...]:
@@ -139,21 +137,23 @@ def say(dialect: int, draws: Draws, *, digits: bool) -> tuple[Part, ...]:
     """ "say WORD .": a word that no picture explains. Colours alone, or digits as well."""
     number = draws.below(NUM_COLOURS + NUM_DIGITS if digits else NUM_COLOURS)
     word = COLOURS[dialect][number] if number < NUM_COLOURS else DIGITS[dialect][number - NUM_COLOURS]
-    return (Text(text="say"), Answer(text=word), Text(text=STOP))
+    return _sentence("say", word)
 
 
+@lru_cache(maxsize=1024)
 def fact_place(world: WorldConfig, name: int, relation: int) -> str:
     """The place of a fact: a property of the world, stated in text alone."""
     return PLACES[Draws(world.seed, 102, name, relation).below(len(PLACES))]
 
 
-def fact_forms(world: WorldConfig, name: int, relation: int) -> list[str]:
+@lru_cache(maxsize=1024)
+def fact_forms(world: WorldConfig, name: int, relation: int) -> tuple[str, ...]:
     """The paraphrases of a fact in its own order, the place left out. See ``VALIDATION_FORM`` and ``TEST_FORM``.
 
     Which paraphrases are held out differs between facts, so that every word is met in training.
     """
     forms = Draws(world.seed, 103, name, relation).shuffled(FACT_FORMS[relation])
-    return [form.format(names(world.fact_names)[name]) for form in forms]
+    return tuple(form.format(names(world.fact_names)[name]) for form in forms)
 
 
 def fact(world: WorldConfig, draws: Draws) -> tuple[Part, ...]:
@@ -161,4 +161,9 @@ def fact(world: WorldConfig, draws: Draws) -> tuple[Part, ...]:
     name, relation = draws.below(world.fact_names), draws.below(len(FACT_FORMS))
     forms = fact_forms(world, name, relation)
     form = forms[TEST_FORM + 1 + draws.below(len(forms) - TEST_FORM - 1)]
-    return (Text(text=form), Answer(text=fact_place(world, name, relation)), Text(text=STOP))
+    return _sentence(form, fact_place(world, name, relation))
+
+
+@lru_cache(maxsize=4096)  # there are fewer, and building one takes longer than all the draws it needs
+def _sentence(question: str, answer: str) -> tuple[Part, ...]:
+    return (Text(text=question), Answer(text=answer), Text(text=STOP))

@@ -66,10 +66,9 @@ def _shapes(cell: int) -> tuple[np.ndarray, ...]:
 def _plates(cell: int) -> np.ndarray:
     """(10, cell, cell, 3) uint8: each digit in black, as large as fits in whole pixels, in the middle of white."""
     plates = np.full((len(_DIGITS), cell, cell, 3), 255, np.uint8)
-    stroke = max(1, cell // 8)
+    stroke = cell // 8
     for digit, bits in enumerate(_DIGITS):
         mask = np.array([[bit == "1" for bit in line] for line in bits.split()]).repeat(stroke, 0).repeat(stroke, 1)
-        mask = mask[:cell, :cell]
         top, left = (cell - mask.shape[0]) // 2, (cell - mask.shape[1]) // 2
         plates[digit, top : top + mask.shape[0], left : left + mask.shape[1]][mask] = 0
     return plates
