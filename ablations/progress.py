@@ -6,14 +6,13 @@ Everything goes to standard error, so that what a command prints as its result s
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from ablations.snapshot import RunningJob, Spooled, Status, last_spooled
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, Group
 
 _FRAME = 0.2
 """Seconds between two pictures of the live table."""
@@ -47,7 +46,7 @@ def open_display(*, quiet: bool) -> Iterator[Display]:
 
         console = Console(stderr=True)
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            yield _Table(console, lambda table: live.update(table, refresh=True))
+            yield _Table(console, lambda picture: live.update(picture, refresh=True))
 
 
 class _Quiet:
@@ -84,11 +83,12 @@ class _Lines:
 
     def _print(self, text: str) -> None:
         self._last = time.monotonic()
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+        with _terminal_may_go():
+            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 class _Table:
-    def __init__(self, console: "Console", draw: Callable[["Table"], None]) -> None:
+    def __init__(self, console: "Console", draw: Callable[["Group"], None]) -> None:
         self._console = console
         self._draw = draw
         self._began = time.monotonic()
@@ -101,46 +101,59 @@ class _Table:
         now = time.monotonic()
         if now - self._drawn >= _FRAME:
             self._drawn = now
-            self._draw(self._table(status, now - self._began))
+            with _terminal_may_go():
+                self._draw(self._picture(status, now - self._began))
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        with _terminal_may_go():
+            self._console.print(text, markup=False, highlight=False)
 
     def warn(self, text: str) -> None:
-        self._console.print(f"! {text}", style="yellow", markup=False, highlight=False)
+        with _terminal_may_go():
+            self._console.print(f"! {text}", style="yellow", markup=False, highlight=False)
 
-    def _table(self, status: Status, seconds: float) -> "Table":
+    def _picture(self, status: Status, seconds: float) -> "Group":
+        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        table = Table.grid(padding=(0, 2))
-        for justify in ("left", "left", "left", "right", "right", "right", "right"):
-            table.add_column(justify=justify, no_wrap=True)
+        jobs = Table.grid(padding=(0, 2))
+        numbers = (8, 12, 7, 6, 9, 10)  # stage, bar, steps, rate, time left, loss
+        room = self._console.width - sum(numbers) - 2 * len(numbers) - 2
+        jobs.add_column(no_wrap=True, overflow="ellipsis", max_width=max(12, room))
+        for index, width in enumerate(numbers):
+            jobs.add_column(no_wrap=True, justify="left" if index < 2 else "right", min_width=width)
         most = max(1, self._console.height - 4)
         for job in status.running[:most]:
             spooled = last_spooled(job.work)
-            bar = ProgressBar(total=job.steps, completed=spooled.step if spooled else 0, width=16) if job.steps else ""
-            table.add_row(Text(job.label), job.kind, bar, *_cells(job, spooled))
+            bar = ProgressBar(total=job.steps, completed=spooled.step if spooled else 0, width=12) if job.steps else ""
+            jobs.add_row(Text(job.label), job.kind, bar, *_cells(job, spooled))
         if len(status.running) > most:
-            table.add_row(f"… and {len(status.running) - most} more")
-        overall = ProgressBar(total=max(1, status.total), completed=status.ended, width=16)
+            jobs.add_row(f"… and {len(status.running) - most} more")
         counts = ", ".join(f"{count} {state}" for state, count in status.counts.items() if count)
-        table.add_row(
+        overall = Table.grid(padding=(0, 2))
+        overall.add_row(
             Text(status.name, style="bold"),
-            "trials",
-            overall,
-            f"{status.ended}/{status.total}",
+            ProgressBar(total=max(1, status.total), completed=status.ended, width=24),
+            f"{status.ended}/{status.total} trials",
             duration(seconds),
             self._left(status, seconds),
             Text(counts, style="dim"),
         )
-        return table
+        return Group(jobs, overall)
 
     def _left(self, status: Status, seconds: float) -> str:
         """Time until all is done, if the rest goes as what has ended since the start."""
         ended = status.ended - (self._ended_before or 0)
         return f"{duration(seconds * (status.total - status.ended) / ended)} left" if ended else ""
+
+
+@contextmanager
+def _terminal_may_go() -> Iterator[None]:
+    """A window that was closed is no reason to end what runs."""
+    with suppress(OSError):
+        yield
 
 
 def _cells(job: RunningJob, spooled: Spooled | None) -> tuple[str, str, str, str]:
@@ -149,7 +162,7 @@ def _cells(job: RunningJob, spooled: Spooled | None) -> tuple[str, str, str, str
         return "", "", duration(time.time() - job.started) if job.started else "", ""
     rate, left = "", ""
     if spooled.seconds_per_step:
-        rate = f"{1 / spooled.seconds_per_step:.1f} steps/s"
+        rate = f"{1 / spooled.seconds_per_step:.1f}/s"
         left = f"{duration((job.steps - spooled.step) * spooled.seconds_per_step)} left"
     return f"{spooled.step}/{job.steps}", rate, left, "" if spooled.loss is None else f"loss {spooled.loss:.3f}"
 

@@ -97,7 +97,7 @@ def test_what_runs_is_told_with_its_step_while_somebody_runs_it(store, capsys):
     (job,) = document["running"]
     assert (job["stage"], job["step"], job["steps"], job["loss"]) == (f"training/{training.key}", 20, 40, 0.25)
     status("drill", store=store, json_output=False)
-    assert "20/40 2.0 steps/s 0:10 left loss 0.250" in capsys.readouterr().out
+    assert "20/40 2.0/s 0:10 left loss 0.250" in capsys.readouterr().out
     (work.parent / "record.json").write_text("{}")
     assert as_json(store, capsys)[1]["running"][0]["stage"] == f"tally/{PLAN.trials[0].key}"
     lease.release()
