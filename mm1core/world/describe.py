@@ -42,11 +42,6 @@ LIST_START = "see"
 STOP = "."
 
 
-def answer_words(world: WorldConfig) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """The words of each kind that have dialects, as many dialects as the world speaks."""
-    return {"colour": COLOURS[: world.dialects], "digit": DIGITS[: world.dialects]}
-
-
 @lru_cache(maxsize=4)
 def names(count: int) -> tuple[str, ...]:
     """Made-up names: two or three syllables each, no two alike; there are 150."""
