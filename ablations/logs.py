@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ablations.ended import read_ended
 from ablations.errors import OK, BadInput, nearest
 from ablations.folder import sweep_folder
 from ablations.lease import holder
@@ -64,6 +64,7 @@ def _known(folder: Path) -> list[_Log]:
     """Shared stages by name, then trials in the plan's order; only what has a log."""
     plan = json.loads((folder / "plan.json").read_bytes())
     labels = {arm["key"]: arm["label"] for arm in plan["arms"]}
+    ended = read_ended(folder)
     shared: dict[str, dict[int, Path]] = {}
     for path in sorted(folder.glob("jobs/*.attempt-*.log")):
         name, _, number = path.stem.rpartition(".attempt-")
@@ -78,16 +79,9 @@ def _known(folder: Path) -> list[_Log]:
         attempts = {int(path.stem.removeprefix("attempt-")): path for path in own.glob("attempt-*.log")}
         if attempts:
             label = f"{labels[trial['arm']]}:{trial['seed']}"
-            found.append(_Log(key=trial["key"], label=label, state=_state(own / "record.json"), attempts=attempts))
+            state = ended.get(trial["key"], {}).get("state", "open")
+            found.append(_Log(key=trial["key"], label=label, state=state, attempts=attempts))
     return found
-
-
-def _state(record: Path) -> str:
-    try:
-        value: Any = json.loads(record.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return "open"
-    return str(value.get("state", "open")) if isinstance(value, dict) else "open"
 
 
 def _chosen(known: list[_Log], wanted: str, folder: Path) -> _Log:

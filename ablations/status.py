@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ablations.ended import read_ended
 from ablations.errors import OK, TRIALS_FAILED, BadInput
 from ablations.folder import sweep_folder
 from ablations.lease import holder
@@ -27,7 +28,8 @@ def status(sweep: str, *, store: Path, json_output: bool) -> int:
     owner = holder(folder)
     jobs = read_running(folder, store) if owner is not None else ()
     active = {job.name.removeprefix("trial-") for job in jobs if job.name.startswith("trial-")}
-    trials = [_trial(folder, trial, active) for trial in plan["trials"]]
+    ended = read_ended(folder)
+    trials = [_trial(trial, ended.get(trial["key"], {}), active) for trial in plan["trials"]]
     counts = dict.fromkeys(STATES, 0)
     for trial in trials:
         counts[trial["state"]] += 1
@@ -40,8 +42,7 @@ def status(sweep: str, *, store: Path, json_output: bool) -> int:
     return TRIALS_FAILED if counts["failed"] + counts["diverged"] else OK
 
 
-def _trial(folder: Path, planned: Mapping[str, Any], active: set[str]) -> dict[str, Any]:
-    record = _object(folder / "trials" / planned["key"] / "record.json") or {}
+def _trial(planned: Mapping[str, Any], record: Mapping[str, Any], active: set[str]) -> dict[str, Any]:
     state = "running" if planned["key"] in active else record.get("state", "waiting")
     return {
         "key": planned["key"],

@@ -11,6 +11,7 @@ from fake_launcher import FakeLauncher, Simulation, exited, killed
 from tally import TallyStage, drill, plan, run, tally
 
 from ablations.advance import Dispatcher
+from ablations.ended import read_ended
 from ablations.errors import StoreError
 from ablations.failures import from_exception
 from ablations.job import EXIT_HELD, EXIT_STORE
@@ -418,10 +419,14 @@ def test_a_lost_trial_record_is_made_again_without_work(world):
     planned = drill(arms=1, seeds=1)
     world.run(planned)
     before = world.trial_record(planned.trials[0].key)
-    (world.store.sweep("drill") / "trials" / planned.trials[0].key / "record.json").unlink()
+    folder = world.store.sweep("drill")
+    ended = read_ended(folder)
+    (folder / "trials" / planned.trials[0].key / "record.json").unlink()
+    (folder / "trials.jsonl").unlink()
     world.ran.clear()
     world.run(planned)
     assert world.trial_record(planned.trials[0].key) == before
+    assert read_ended(folder) == ended
     assert world.ran == []
 
 

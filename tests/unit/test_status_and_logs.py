@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tally import drill
 
+from ablations.ended import EndedFile
 from ablations.errors import OK, TRIALS_FAILED, BadInput
 from ablations.lease import acquire
 from ablations.logs import logs
@@ -31,10 +32,8 @@ def store(tmp_path: Path) -> Path:
 
 def end(store: Path, number: int, state: str, **more: Any) -> None:
     trial = PLAN.trials[number]
-    folder = store / "sweeps" / "drill" / "trials" / trial.key
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {"trial": trial.key, "state": state, "objective": 0.5, "failure": None, **more}
-    write_json(folder / "record.json", record)
+    record = {"trial": trial.key, "state": state, "objective": 0.5, "metrics": {}, "failure": None, **more}
+    EndedFile(store / "sweeps" / "drill").note(record)
 
 
 def list_running(store: Path, number: int) -> None:
@@ -103,10 +102,18 @@ def test_what_runs_is_told_with_its_step_while_somebody_runs_it(store, capsys):
     lease.release()
 
 
-def test_a_damaged_trial_record_counts_as_none(store, capsys):
+def test_the_last_end_of_a_trial_counts_and_a_line_cut_short_does_not(store, capsys):
+    end(store, 0, "failed", failure={"class": "killed", "error": "", "traceback_tail": "long"})
     end(store, 0, "done")
-    (store / "sweeps" / "drill" / "trials" / PLAN.trials[0].key / "record.json").write_text('{"sta')
-    assert as_json(store, capsys)[1]["states"]["waiting"] == 6
+    path = store / "sweeps" / "drill" / "trials.jsonl"
+    lines = path.read_text().splitlines()
+    assert "long" not in lines[0]
+    end(store, 0, "done")  # as it was
+    assert path.read_text().splitlines() == lines
+    path.write_text("\n".join([*lines, '{"trial": "' + PLAN.trials[1].key + '", "sta']))
+    assert as_json(store, capsys)[1]["states"]["done"] == 1
+    end(store, 1, "done")
+    assert as_json(store, capsys)[1]["states"]["done"] == 2
 
 
 def test_an_unknown_sweep_is_refused_with_the_nearest(store):
