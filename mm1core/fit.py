@@ -15,7 +15,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -154,51 +156,62 @@ class _Loop(lightning.LightningModule):
         self._optimisers = build_optimisers(learner.module, optimisation)
         self._trained = [parameter for parameter in learner.module.parameters() if parameter.requires_grad]
         self._clock = _Clock()
-        self._handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._on_sigterm = signal.getsignal(signal.SIGTERM)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return self._optimisers
 
     def on_train_start(self) -> None:
         # Lightning answers SIGTERM by leaving between two steps, without a checkpoint. Signals belong to the job.
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
+        if self._on_sigterm is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_sigterm)
         self._clock.restart()
 
     def training_step(self, batch: Any, index: int) -> None:
-        step = self.progress.step
-        set_rates(self._optimisers, schedule(step, self._steps, self._optimisation))
+        set_rates(self._optimisers, schedule(self.progress.step, self._steps, self._optimisation))
+        values = self._gradients(batch)
+        with self._full_precision():
+            self._update(values)
+            self._finish_step(batch, values)
+
+    def _gradients(self, batch: Any) -> dict[str, float]:
+        """Gradients of the whole step; its loss, further metrics and the gradients' norm before clipping."""
         for optimiser in self._optimisers:
             optimiser.zero_grad()
         values: dict[str, torch.Tensor] = {}
         for share, metrics in self._learner.shares(batch):
-            with torch.autocast(self.device.type, enabled=False):
+            with self._full_precision():
                 self.manual_backward(share)
             for name, value in {"loss": share, **metrics}.items():
                 values[name] = values.get(name, 0.0) + value.detach()
         values["gradient_norm"] = nn.utils.clip_grad_norm_(
             self._trained, self._optimisation.gradient_clip, foreach=True
         )
-        numbers = dict(zip(values, torch.stack([value.float() for value in values.values()]).tolist(), strict=True))
+        numbers = torch.stack([value.float() for value in values.values()]).tolist()  # the step's one wait for a GPU
+        return dict(zip(values, numbers, strict=True))
+
+    def _update(self, values: Mapping[str, float]) -> None:
         for name in ("loss", "gradient_norm"):
-            if not abs(numbers[name]) < float("inf"):
-                raise Diverged(f"step {step + 1}: the {name.replace('_', ' ')} is {numbers[name]}")
+            if not isfinite(values[name]):
+                raise Diverged(f"step {self.progress.step + 1}: the {name.replace('_', ' ')} is {values[name]}")
         for optimiser in self._optimisers:
             optimiser.step()
-        self._finish_step(batch, numbers)
 
-    def _finish_step(self, batch: Any, numbers: dict[str, float]) -> None:
+    def _full_precision(self) -> AbstractContextManager[None]:
+        """Lightning calls a step under autocast, which is for the forward pass alone."""
+        return torch.autocast(self.device.type, enabled=False)
+
+    def _finish_step(self, batch: Any, values: Mapping[str, float]) -> None:
         progress, training = self.progress, self._training
         counts = self._learner.counts(batch)
         progress.step += 1
-        progress.losses = [*progress.losses, numbers["loss"]][-max(_RESULT_WINDOW, training.log_every) :]
+        progress.losses = [*progress.losses, values["loss"]][-max(_RESULT_WINDOW, training.log_every) :]
         progress.counts = {name: progress.counts.get(name, 0) + count for name, count in counts.items()}
         self._clock.add(counts)
 
         last = progress.step == self._steps
         if progress.step % training.log_every == 0 or last:
-            self._log(numbers)
+            self._log(values)
         if self.intermediate and (progress.step % self.intermediate[0] == 0 or last):
             spool.append(self._spool, progress.step, self.intermediate[1]())
             self._clock.restart()
@@ -208,11 +221,11 @@ class _Loop(lightning.LightningModule):
         if reason is not None:
             raise Interrupted(reason)
 
-    def _log(self, numbers: Mapping[str, float]) -> None:
+    def _log(self, values: Mapping[str, float]) -> None:
         since = (self.progress.step - 1) % self._training.log_every + 1
         newest = self.progress.losses[-since:]
         rates = [group["lr"] for optimiser in self._optimisers for group in optimiser.param_groups]
-        metrics = {**numbers, "loss": sum(newest) / len(newest), "learning_rate": rates[-1], **self._clock.read()}
+        metrics = {**values, "loss": sum(newest) / len(newest), "learning_rate": rates[-1], **self._clock.read()}
         prefix = self._learner.prefix
         spool.append(self._spool, self.progress.step, {f"{prefix}/{name}": value for name, value in metrics.items()})
 
