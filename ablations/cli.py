@@ -139,7 +139,7 @@ def dashboard(
     tracking_uri: TrackingUri = None,
 ) -> int:
     """Open MLflow on the runs of a sweep."""
-    from ablations.tracking import dashboard as open_dashboard
+    from ablations.dashboard import dashboard as open_dashboard
 
     return open_dashboard(sweep, store=store, port=port, tracking_uri=tracking_uri)
 

@@ -1,0 +1,124 @@
+"""``ablate dashboard``: MLflow's own pages on the runs of a store, served on this machine alone until Ctrl-C."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ablations.errors import OK, BadInput
+from ablations.report import sweep_folder
+from ablations.tracking import VIEW, Tracker, TrackingError
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 5000
+_PORTS = 20
+"""Ports tried after the default one, which other programs like as well."""
+_PATIENCE = 120.0
+"""Seconds in which the server must answer."""
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # processes for what we do not use
+}
+
+
+def dashboard(sweep: str | None, *, store: Path, port: int, tracking_uri: str | None) -> int:
+    """Bring MLflow up to date with a sweep (all of the store's if ``None``), print its address and serve it.
+
+    A tracking server serves itself: its address is printed and that is all. Raises ``BadInput`` for an unknown sweep
+    or a port that is taken, ``TrackingError`` where MLflow cannot be written or does not start.
+    """
+    tracker = Tracker(tracking_uri, store)
+    folders = [sweep_folder(sweep, store)] if sweep is not None else _sweeps(store)
+    for folder in folders:
+        tracker.sync(folder)
+    page = _page(tracker.experiment(folders[0])) if len(folders) == 1 else "/#/experiments"
+    if tracker.uri.startswith(("http://", "https://")):
+        print(f"Dashboard: {tracker.uri.rstrip('/')}{page}")
+        return OK
+    number = _free_port(port)
+    with _serving(tracker.uri, store / "mlartifacts", number) as server:
+        print(f"Dashboard: http://{HOST}:{number}{page}\nCtrl-C ends it.", flush=True)
+        with suppress(KeyboardInterrupt):
+            server.wait()
+            raise TrackingError(f"the MLflow server ended with exit code {server.returncode}")
+    return OK
+
+
+def _page(experiment: str) -> str:
+    return f"/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+
+
+def _sweeps(store: Path) -> list[Path]:
+    folders = sorted(path.parent for path in (store / "sweeps").glob("*/plan.json"))
+    if not folders:
+        raise BadInput(f"there is no sweep in {store / 'sweeps'} yet: `ablate run SWEEP.yaml` makes one")
+    return folders
+
+
+def _free_port(port: int) -> int:
+    """The port asked for; for the default one, the first after it that is free."""
+    candidates = range(port, port + _PORTS) if port == DEFAULT_PORT else [port]
+    for candidate in candidates:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+            with suppress(OSError):
+                probe.bind((HOST, candidate))
+                return candidate
+    raise BadInput(f"port {port} is taken by another program; name another one with --port")
+
+
+@contextmanager
+def _serving(uri: str, artifacts: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that answers, ended with everything that it started."""
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--default-artifact-root", artifacts.resolve().as_uri()]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    log = artifacts / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command,
+            cwd=artifacts,  # where MLflow would leave files of its own
+            env={**_QUIET, **os.environ},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    previous = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        _wait_until_it_answers(server, port, log)
+        yield server
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        _end(server)
+
+
+def _leave(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    patience = time.monotonic() + _PATIENCE
+    while server.poll() is None and time.monotonic() < patience:
+        with suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2):
+            return
+        time.sleep(0.2)
+    tail = log.read_text(errors="replace").strip().splitlines()[-1:]
+    raise TrackingError(f"the MLflow server did not start: {' '.join(tail) or 'it says nothing'}; see {log}")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=5)
+            return
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()

@@ -1,0 +1,307 @@
+"""What MLflow is to show of a sweep, read from its folder: one run for the sweep, and below it one for each trial.
+
+Reads only, and imports no MLflow. A trial has a run as soon as it has trained or ended.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from mm1core import spool
+
+SAMPLES = 4
+"""Predictions shown of each task and number of shots."""
+
+_HEADLINES = ("eval/zero_shot", "eval/four_shot", "eval/eight_shot", "eval/text_core")
+
+State = Literal["running", "done", "pruned", "failed", "diverged"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    metric: str
+    value: float
+    time: int
+    """Milliseconds since 1970."""
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContent:
+    """Everything that one run shows."""
+
+    name: str
+    tags: Mapping[str, str]
+    parameters: Mapping[str, str]
+    points: tuple[Point, ...]
+    """For each metric in the order of steps, each step once."""
+    texts: Mapping[str, str]
+    """Artifacts by name."""
+    files: Mapping[str, Path]
+    """Further artifacts by name, copied as they are."""
+    state: State
+    started: int | None
+    """Milliseconds since 1970; ``None`` where nobody knows."""
+    ended: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedSweep:
+    """A sweep's folder, as far as it can be tracked."""
+
+    folder: Path
+    store: Path
+    plan: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path, store: Path) -> "TrackedSweep":
+        """Raises ``OSError``, ``ValueError`` where there is no plan."""
+        return cls(folder=folder, store=store, plan=json.loads((folder / "plan.json").read_bytes()))
+
+    @property
+    def name(self) -> str:
+        return str(self.plan["name"])
+
+    def trials(self) -> Iterator["TrackedTrial"]:
+        """The trials that have something to show."""
+        arms = {arm["key"]: arm for arm in self.plan["arms"]}
+        for trial in self.plan["trials"]:
+            tracked = TrackedTrial(sweep=self, trial=trial, arm=arms[trial["arm"]])
+            if tracked.begun():
+                yield tracked
+
+    def seen(self) -> dict[str, Any]:
+        """Changes when ``content`` does, and costs much less."""
+        files = {name: _stamp(path) for name, path in self._files().items()}
+        records = {trial["key"]: _stamp(self._record(trial)) for trial in self.plan["trials"]}
+        return {"files": _digest(files), "records": _digest(records)}
+
+    def content(self) -> RunContent:
+        """The run of the sweep itself: what it is, and its report."""
+        plan = self.plan
+        baseline = next((arm["label"] for arm in plan["arms"] if arm["baseline"]), None)
+        records = [_read(self._record(trial)) for trial in plan["trials"]]
+        states = [record["state"] for record in records if record]
+        provenances = [_provenance(self.store, trial) for trial in plan["trials"]]
+        known = [provenance for provenance in provenances if provenance]
+        over = len(states) == len(plan["trials"]) and plan["trials"] != []
+        tags = {
+            "ablations.design": plan["design"],
+            "ablations.objective": plan["objective"]["metric"],
+            "ablations.seeds": ", ".join(map(str, plan["seeds"])),
+            "ablations.trials": f"{len(plan['trials'])}",
+            **{f"ablations.trials.{state}": str(states.count(state)) for state in sorted(set(states))},
+            "mlflow.note.content": plan["title"],
+        }
+        if baseline is not None:
+            tags["ablations.baseline"] = baseline
+        return RunContent(
+            name=self.name,
+            tags=tags,
+            parameters={},  # they could never be changed, and a sweep's file can
+            points=(),
+            texts={},
+            files=self._files(),
+            state=("done" if set(states) & {"done", "pruned"} else "failed") if over else "running",
+            started=min((_milliseconds(one["started"]) for one in known), default=None),
+            ended=max((_milliseconds(one["finished"]) for one in known), default=None) if over else None,
+        )
+
+    def columns(self) -> list[str]:
+        """What the table of trials shows, in the words of MLflow: where each stands on the axes, and its scores."""
+        scores = dict.fromkeys([self.plan["objective"]["metric"], *_HEADLINES])
+        axes = [f"tags.`{axis_tag(axis['name'])}`" for axis in self.plan["axes"]]
+        return [*axes, "tags.`ablations.seed`", *(f"metrics.`{score}`" for score in scores)]
+
+    def _record(self, trial: Mapping[str, Any]) -> Path:
+        return self.folder / "trials" / trial["key"] / "record.json"
+
+    def _files(self) -> dict[str, Path]:
+        report = self.folder / "report"
+        files = {name: self.folder / name for name in ("sweep.yaml", "plan.json") if (self.folder / name).is_file()}
+        found = sorted(path for path in report.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return files | {f"report/{path.relative_to(report).as_posix()}": path for path in found}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedTrial:
+    sweep: TrackedSweep
+    trial: Mapping[str, Any]
+    arm: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        return str(self.trial["key"])
+
+    @property
+    def folder(self) -> Path:
+        return self.sweep.folder / "trials" / self.key
+
+    def begun(self) -> bool:
+        return (self.folder / "record.json").exists() or self._spool("pretrain").exists()
+
+    def seen(self) -> dict[str, Any]:
+        """Changes when ``content`` does, and costs much less."""
+        return {
+            "plan": _digest([self.arm, self.trial, self.sweep.plan.get("base")]),
+            "record": _stamp(self.folder / "record.json"),
+            **{kind: _stamp(self._spool(kind)) for kind in ("encoder", "pretrain")},
+        }
+
+    def content(self) -> RunContent:
+        record = _read(self.folder / "record.json")
+        provenance = _provenance(self.sweep.store, self.trial)
+        points = [*self._points("encoder"), *self._points("pretrain")]
+        state: State = record["state"] if record else "running"
+        ended = _milliseconds(provenance["finished"]) if provenance else max((one.time for one in points), default=None)
+        if record:
+            last = max((one.step for one in points if not one.metric.startswith("encoder/")), default=0)
+            scores = {name: value for name, value in record["metrics"].items() if value is not None}
+            time = ended or _milliseconds((self.folder / "record.json").stat().st_mtime)
+            points += [Point(metric=name, value=value, time=time, step=last) for name, value in scores.items()]
+        config = self._config()
+        texts = {"config.yaml": _yaml(config), "predictions.csv": self._predictions() if state == "done" else ""}
+        failure = (record or {}).get("failure") or {}
+        if failure:
+            texts["failure.txt"] = "\n".join(filter(None, (failure["error"], failure.get("traceback_tail"))))
+        return RunContent(
+            name=f"{self.arm['label']} · seed {self.trial['seed']}",
+            tags=self._tags(state, provenance, failure),
+            parameters=_flat(config),
+            points=tuple(points),
+            texts={name: text for name, text in texts.items() if text},
+            files={},
+            state=state,
+            started=min((one.time for one in points if not one.metric.startswith("encoder/")), default=None),
+            ended=ended if record else None,
+        )
+
+    def _tags(self, state: State, provenance: Mapping[str, Any] | None, failure: Mapping[str, Any]) -> dict[str, str]:
+        tags = {
+            "ablations.arm": self.arm["label"],
+            "ablations.arm_key": self.arm["key"],
+            "ablations.baseline": "true" if self.arm["baseline"] else "false",
+            "ablations.seed": str(self.trial["seed"]),
+            "ablations.state": state,
+            **{axis_tag(name): label for name, label in self.arm["values"].items()},
+            **{f"ablations.stage.{stage['kind']}": stage["key"] for stage in self.trial["stages"]},
+        }
+        if provenance:
+            tags["ablations.host"] = str(provenance["host"])
+            if provenance.get("commit"):
+                tags["ablations.commit"] = provenance["commit"] + (" (changed)" if provenance.get("dirty") else "")
+                tags["mlflow.source.git.commit"] = provenance["commit"]
+            tags["mlflow.source.name"] = provenance["command"]
+        if failure:
+            tags["ablations.failure"] = f"{failure['class']}: {failure['error']}"
+        return tags
+
+    def _config(self) -> dict[str, Any]:
+        """The resolved configuration: the base, with what the arm's axes set."""
+        config = json.loads(json.dumps(self.sweep.plan.get("base", {})))
+        for key, value in self.arm["set"].items():
+            section = config
+            *above, name = key.split(".")
+            for part in above:
+                section = section.setdefault(part, {})
+            section[name] = value
+        return {**config, "seed": self.trial["seed"]}
+
+    def _points(self, kind: str) -> Iterator[Point]:
+        """The spool of a stage. Scores on the way are of the validation split, so they go under that name."""
+        reached: dict[str, int] = {}
+        for line in spool.read(self._spool(kind)):
+            for name, value in line["metrics"].items():
+                metric = f"validation/{name.removeprefix('eval/')}" if name.startswith("eval/") else name
+                if line["step"] > reached.get(metric, -1):
+                    reached[metric] = line["step"]
+                    yield Point(metric=metric, value=value, time=_milliseconds(line["time"]), step=line["step"])
+
+    def _predictions(self) -> str:
+        """A sample of the predictions, as a table."""
+        out = io.StringIO()
+        table = csv.writer(out)
+        table.writerow(["task", "shots", "item", "prediction", "references", "scores"])
+        shown: dict[tuple[str, int], int] = {}
+        path = self.sweep.store / "evaluate" / self.key / "work" / "predictions.jsonl"
+        if not path.exists():
+            return ""
+        with path.open(encoding="utf-8") as lines:
+            for line in map(json.loads, lines):
+                place = (line["task"], line["shots"])
+                shown[place] = shown.get(place, 0) + 1
+                if shown[place] <= SAMPLES:
+                    scores = " ".join(f"{name}={score:.3g}" for name, score in line["scores"].items())
+                    references = " | ".join(map(str, line["references"]))
+                    table.writerow([*place, line["item"], line["prediction"], references, scores])
+        return out.getvalue()
+
+    def _spool(self, kind: str) -> Path:
+        key = next((stage["key"] for stage in self.trial["stages"] if stage["kind"] == kind), "none")
+        return self.sweep.store / kind / key / "work" / "spool.jsonl"
+
+
+def axis_tag(name: str) -> str:
+    """The tag that says where a trial stands on an axis; MLflow allows no comma in it."""
+    return f"axis.{name.replace(', ', '/')}"
+
+
+def _provenance(store: Path, trial: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Who made the trial's scores: the provenance of its last stage, from the start of its training."""
+    found = [(_read(store / stage["kind"] / stage["key"] / "record.json") or {}).get("provenance") for stage in
+             trial["stages"] if stage["kind"] in ("pretrain", "evaluate")]  # fmt: skip
+    known = [one for one in found if one]
+    return {**known[-1], "started": known[0]["started"]} if known else None
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted key to text."""
+    flat: dict[str, str] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    from ruamel.yaml import YAML
+
+    out = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(config, out)
+    return out.getvalue()
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """Size and time of a file: another pair, another content."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _digest(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,402 @@
+"""MLflow shows every point once, whatever was killed on the way: real databases, real servers, real kills."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from tracked_folder import TrackedFolder, points
+
+from ablations.dashboard import dashboard
+from ablations.errors import BadInput
+from ablations.tracking import Tracker, TrackingError
+
+SMALL = "name: small\naxes: {connector.kind: [average_pool, c_abstractor]}\ndesign: grid\n"
+
+
+@pytest.fixture
+def made(tmp_path) -> TrackedFolder:
+    return TrackedFolder(tmp_path / "st ore", SMALL)
+
+
+def database(made: TrackedFolder) -> Path:
+    return made.store / "mlflow.db"
+
+
+def client(made: TrackedFolder) -> MlflowClient:
+    return MlflowClient(tracking_uri=f"sqlite:///{database(made)}")
+
+
+def runs(known: MlflowClient, name: str = "small", kind: str = "trial") -> dict[str, Run]:
+    """The runs of a sweep, by trial. Two of one trial are a mistake."""
+    experiment = known.get_experiment_by_name(name)
+    assert experiment is not None
+    found = known.search_runs([experiment.experiment_id], f"tags.`ablations.kind` = '{kind}'")
+    by_trial = {run.data.tags.get("ablations.trial", ""): run for run in found}
+    assert len(by_trial) == len(found)
+    return by_trial
+
+
+def assert_whole(made: TrackedFolder, known: MlflowClient, file: Path, name: str = "small") -> None:
+    """Every point of every trial is there exactly once, and every trial is one run below the sweep's."""
+    by_trial = runs(known, name)
+    (sweep,) = runs(known, name, "sweep").values()
+    assert by_trial.keys() == {trial.key for trial in made.trials}
+    for trial in made.trials:
+        run = by_trial[trial.key]
+        there = points(file, run.info.run_id)
+        assert max(Counter((metric, step) for metric, step, _ in there).values()) == 1
+        assert set(there) == made.expected(trial)
+        assert run.data.tags["mlflow.parentRunId"] == sweep.info.run_id
+        assert run.info.status == "FINISHED"
+        assert len(run.data.params) > 80
+        assert artifacts(known, run.info.run_id) == {"config.yaml", "predictions.csv"}
+
+
+def artifacts(known: MlflowClient, run: str, path: str = "") -> set[str]:
+    found = set()
+    for one in known.list_artifacts(run, path):
+        found |= artifacts(known, run, one.path) if one.is_dir else {one.path}
+    return found
+
+
+def finish(made: TrackedFolder) -> None:
+    for trial in made.trials:
+        made.run(trial)
+    made.write_report()
+
+
+def test_a_sweep_is_a_tree_of_runs(tmp_path):
+    made = TrackedFolder(tmp_path / "store")
+    finish(made)
+    assert Tracker(None, made.store).sync(made.folder)
+    known = client(made)
+    assert_whole(made, known, database(made), "connector")
+    (sweep,) = runs(known, "connector", "sweep").values()
+    assert sweep.info.run_name == "connector"
+    assert sweep.info.status == "FINISHED"
+    assert artifacts(known, sweep.info.run_id) == {
+        "plan.json", "sweep.yaml", "report/index.html", "report/figures/effects.svg",
+    }  # fmt: skip
+    names = {run.info.run_name for run in runs(known, "connector").values()}
+    assert names == {f"{kind}, 48px/{tokens} · seed {seed}"
+                     for kind in ("average_pool", "c_abstractor") for tokens in (4, 9) for seed in (0, 1)}  # fmt: skip
+    experiment = known.get_experiment_by_name("connector")
+    some = known.search_runs(
+        [experiment.experiment_id], "tags.`axis.connector.kind` = 'c_abstractor' and tags.`ablations.seed` = '1'"
+    )
+    assert {run.data.params["connector.kind"] for run in some} == {"c_abstractor"}
+    assert len(some) == 2
+    assert some[0].data.metrics["eval/four_shot"] == 0.5
+    view = json.loads(experiment.tags["mlflow.sharedViewState.trials"])
+    assert view["orderByKey"] == "metrics.`eval/few_shot/mean`"
+    assert {
+        column.partition("`")[2].rstrip("`") for column in view["selectedColumns"] if column.startswith("tags")
+    } <= {*some[0].data.tags}
+
+
+def test_nothing_new_is_nothing_to_do(made):
+    finish(made)
+    Tracker(None, made.store).sync(made.folder)
+    before = database(made).read_bytes()
+    code = (
+        "import sys; from pathlib import Path; from ablations.tracking import Tracker; "
+        f"print(Tracker(None, Path({str(made.store)!r})).sync(Path({str(made.folder)!r})), 'mlflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+    assert database(made).read_bytes() == before
+
+
+def test_a_sweep_is_followed_while_it_runs(made):
+    first, second = made.trials
+    tracker = Tracker(None, made.store)
+    made.train(first, steps=70, kind="encoder")
+    made.train(first, steps=60)
+    assert tracker.sync(made.folder)
+    known = client(made)
+    assert runs(known)[first.key].info.status == "RUNNING"
+    assert runs(known, kind="sweep")[""].info.status == "RUNNING"
+    assert set(points(database(made), runs(known)[first.key].info.run_id)) == made.expected(first)
+    made.train(first, steps=30)  # killed, and back at its checkpoint
+    tracker.sync(made.folder)
+    made.train(first, steps=50, start=1_790_009_999.0)  # the same steps at another time
+    tracker.sync(made.folder)
+    made.train(first, steps=80, start=1_790_009_999.0)
+    tracker.sync(made.folder)
+    there = points(database(made), runs(known)[first.key].info.run_id)
+    assert [step for metric, step, _ in there if metric == "train/loss"] == [10, 20, 30, 40, 50, 60, 70, 80]
+    for trial in (first, second):
+        made.run(trial)
+    tracker.sync(made.folder)
+    made.write_report()
+    tracker.sync(made.folder)
+    assert_whole(made, known, database(made))
+    assert runs(known, kind="sweep")[""].info.status == "FINISHED"
+
+
+def test_another_cadence_makes_no_fold(made):
+    trial = made.trials[0]
+    tracker = Tracker(None, made.store)
+    made.train(trial, steps=60)
+    tracker.sync(made.folder)
+    made.train(trial, steps=30)
+    made.train(trial, steps=90, every=20)
+    tracker.sync(made.folder)
+    there = points(database(made), runs(client(made))[trial.key].info.run_id)
+    assert [step for metric, step, _ in there if metric == "train/loss"] == [10, 20, 30, 40, 50, 60, 70, 90]
+
+
+def test_every_end_of_a_trial_has_its_status(made):
+    first, second = made.trials
+    made.train(first, steps=20)
+    made.finish(first, "failed")
+    made.train(second, steps=20)
+    made.finish(second, "pruned")
+    tracker = Tracker(None, made.store)
+    tracker.sync(made.folder)
+    known = client(made)
+    assert runs(known)[first.key].info.status == "FAILED"
+    assert runs(known)[first.key].data.tags["ablations.failure"] == "out_of_memory: MemoryError: all of it"
+    assert runs(known)[second.key].info.status == "KILLED"
+    made.finish(first, "diverged")
+    tracker.sync(made.folder)
+    assert runs(known)[first.key].data.tags["ablations.state"] == "diverged"
+    (made.folder / "trials" / first.key / "record.json").unlink()  # it is tried again
+    tracker.sync(made.folder)
+    assert runs(known)[first.key].info.status == "RUNNING"
+    made.run(first)
+    tracker.sync(made.folder)
+    assert runs(known)[first.key].info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_every_point_is_there_once_though_syncing_is_killed_again_and_again(made, when):
+    """Each sync is killed at a call to MLflow, one call further than the last, until one gets through."""
+    calls, killed = 1, 0
+    for trial, steps in zip(made.trials, (60, 20), strict=True):
+        made.train(trial, steps=steps, kind="encoder")
+        made.train(trial, steps=steps)
+    while killed < 40:
+        pid = os.fork()
+        if pid == 0:
+            with suppress(BaseException):
+                die_at_call(calls, when)
+                Tracker(None, made.store).sync(made.folder)
+                os._exit(0)
+            os._exit(1)
+        status = os.waitpid(pid, 0)[1]
+        assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0
+        if killed == 3:
+            made.train(made.trials[0], steps=30)  # cut back
+        if killed == 6:
+            for trial in made.trials:
+                made.train(trial, steps=100, kind="encoder")
+                made.train(trial, steps=100, start=1_790_009_999.0)
+                made.finish(trial)
+        if os.WIFEXITED(status) and killed > 6:
+            break
+        killed, calls = killed + 1, calls % 7 + 1
+    assert killed > 6
+    Tracker(None, made.store).sync(made.folder)
+    assert_whole(made, client(made), database(made))
+
+
+def die_at_call(number: int, when: str) -> None:
+    """From here on, the process kills itself before or after its so-manieth call that writes."""
+    left = number
+
+    def wrap(method):
+        def call(*arguments, **options):
+            nonlocal left
+            left -= 1
+            if left == 0 and when == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = method(*arguments, **options)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+    for name in ("create_experiment", "create_run", "log_batch", "set_terminated", "log_text", "log_artifact"):
+        setattr(MlflowClient, name, wrap(getattr(MlflowClient, name)))
+
+
+def test_lost_and_damaged_markers_cost_nothing_but_time(made):
+    finish(made)
+    tracker = Tracker(None, made.store)
+    tracker.sync(made.folder)
+    markers = sorted(made.folder.rglob("tracked.json"))
+    assert len(markers) == 3
+    for damage in ("", '{"uri": "sqlite:', "[]", '{"uri": null, "steps": 3}'):
+        for marker in markers:
+            marker.write_text(damage) if damage else marker.unlink()
+        assert tracker.sync(made.folder)
+        assert not tracker.sync(made.folder)
+        assert_whole(made, client(made), database(made))
+
+
+def test_a_deleted_database_is_rebuilt_from_the_records(made):
+    finish(made)
+    Tracker(None, made.store).sync(made.folder)
+    database(made).unlink()
+    sync_in_process(made)
+    known = MlflowClient(tracking_uri=f"sqlite:///{made.store}/../{made.store.name}/mlflow.db")  # not the cached one
+    assert_whole(made, known, database(made))
+
+
+def sync_in_process(made: TrackedFolder, uri: str | None = None) -> None:
+    code = (
+        "from pathlib import Path; from ablations.tracking import Tracker; "
+        f"Tracker({uri!r}, Path({str(made.store)!r})).sync(Path({str(made.folder)!r}))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_two_that_sync_at_once_do_it_once(made):
+    finish(made)
+    code = (
+        "from pathlib import Path; from ablations.tracking import Tracker; "
+        f"Tracker(None, Path({str(made.store)!r})).sync(Path({str(made.folder)!r}))"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [one.wait() for one in both] == [0, 0]
+    assert_whole(made, client(made), database(made))
+
+
+def test_an_experiment_that_was_deleted_comes_back(made):
+    finish(made)
+    tracker = Tracker(None, made.store)
+    tracker.sync(made.folder)
+    known = client(made)
+    known.delete_experiment(known.get_experiment_by_name("small").experiment_id)
+    made.write_report("another")
+    tracker.sync(made.folder)
+    assert known.get_experiment_by_name("small").lifecycle_stage == "active"
+
+
+@contextmanager
+def serving(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A real tracking server, killed in the end."""
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port), "--workers", "1"]
+    with (folder / "log").open("ab") as log:
+        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        for _ in range(600):
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                break
+            assert server.poll() is None, (folder / "log").read_text()
+            time.sleep(0.2)
+        yield server
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_server_that_is_killed_and_comes_back_misses_nothing(made, tmp_path, monkeypatch):
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    first, second = made.trials
+    made.train(first, steps=50)
+    with pytest.raises(TrackingError, match=uri):
+        Tracker(uri, made.store).sync(made.folder)
+    with serving(tmp_path / "server", port):
+        tracker = Tracker(uri, made.store)
+        assert tracker.sync(made.folder)
+    made.run(first)
+    made.train(second, steps=30)
+    with pytest.raises(TrackingError):
+        tracker.sync(made.folder)
+    with serving(tmp_path / "server", port) as server:
+        real, calls = MlflowClient.log_batch, []
+
+        def killed_at_the_third(*arguments, **options):
+            calls.append(1)
+            if len(calls) == 3:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(MlflowClient, "log_batch", killed_at_the_third)
+        with pytest.raises(TrackingError):
+            tracker.sync(made.folder)
+        monkeypatch.undo()
+    made.run(second)
+    with serving(tmp_path / "server", port):
+        assert tracker.sync(made.folder)
+        assert not tracker.sync(made.folder)
+        assert_whole(made, MlflowClient(tracking_uri=uri), tmp_path / "server" / "server.db")
+    assert not database(made).exists()
+
+
+def test_passwords_stay_out_of_markers_and_messages(made):
+    made.run(made.trials[0])
+    port = free_port()
+    with pytest.raises(TrackingError) as raised:
+        Tracker(f"http://me:secret@127.0.0.1:{port}", made.store).sync(made.folder)
+    assert "secret" not in str(raised.value)
+    assert not any("secret" in path.read_text() for path in made.folder.rglob("tracked.json"))
+
+
+def test_another_address_is_filled_as_well(made, tmp_path):
+    finish(made)
+    Tracker(None, made.store).sync(made.folder)
+    other = f"sqlite:///{tmp_path}/other.db"
+    assert Tracker(other, made.store).sync(made.folder)
+    assert_whole(made, MlflowClient(tracking_uri=other), tmp_path / "other.db")
+    assert Tracker(None, made.store).sync(made.folder)
+    assert_whole(made, client(made), database(made))
+
+
+def test_the_dashboard_serves_the_runs_until_it_is_interrupted(made):
+    finish(made)
+    port = free_port()
+    start = "from ablations.cli import main; main()"
+    command = [sys.executable, "-c", start, "dashboard", "small", "--store", str(made.store)]
+    process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[1]
+        assert address.startswith(f"http://127.0.0.1:{port}/#/experiments/")
+        experiment = address.partition("experiments/")[2].partition("/")[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as page:
+            assert b"MLflow" in page.read()
+        known = MlflowClient(tracking_uri=f"http://127.0.0.1:{port}")
+        assert known.get_experiment(experiment).name == "small"
+        assert_whole(made, known, database(made))
+        with pytest.raises(BadInput, match=str(port)):
+            dashboard("small", store=made.store, port=port, tracking_uri=None)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+
+
+def test_a_dashboard_of_nothing_says_so(tmp_path):
+    with pytest.raises(BadInput, match="no sweep"):
+        dashboard(None, store=tmp_path, port=5000, tracking_uri=None)
+    with pytest.raises(BadInput, match="none yet"):
+        dashboard("anything", store=tmp_path, port=5000, tracking_uri=None)
