@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slurm.channel import Channel
+from slurm.hugepages import collapse
 from slurm.launcher import EXIT_ERROR, EXIT_OK
 from slurm.parent import die_with
 
@@ -41,6 +42,7 @@ def serve(descriptor: int, parent: int, modules: Sequence[str]) -> None:
         return
     gc.collect()
     gc.freeze()  # children share these pages instead of copying them at their first collection
+    collapse()
     channel.send({"ready": time.monotonic() - started})
     _Server(channel).run()
 
