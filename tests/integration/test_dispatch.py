@@ -199,7 +199,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path, begin, undisturbed, seed
     assert document["counts"]["done"] == 4
     assert records(tmp_path) == undisturbed
     assert steps_done(tmp_path) <= expected + 2 * sum(kills.values())  # two jobs at a time, a checkpoint each step
-    assert list(tmp_path.rglob("lease-*")) == []
+    assert not any(holder(lease.parent) for lease in tmp_path.rglob("lease-*"))  # a kill after a record leaves its file
 
 
 def alive(pid: int) -> bool:
