@@ -33,7 +33,7 @@ _METRICS_PER_REQUEST = 1000
 _PARAMETERS_PER_REQUEST = 100
 _PARAMETER_LENGTH = 6000
 _TAG_LENGTH = 5000
-_PATIENCE = 60.0
+_PATIENCE = 300.0
 """Seconds to wait for another process that writes MLflow from this store."""
 
 
@@ -50,6 +50,7 @@ class Tracker:
         """``uri``: a tracking server or database; by default ``mlflow.db`` in the store."""
         self._store = store.resolve()
         self.uri = uri or f"sqlite:///{self._store / 'mlflow.db'}"
+        self._owns_database = uri is None
         self._shown = _without_password(self.uri)
         self._client: Any = None
 
@@ -135,8 +136,9 @@ class Tracker:
         except (MlflowException, SQLAlchemyError, LeaseLost, OSError) as error:
             if isinstance(error.__context__, OSError):  # what it raises while it tries to reach a server
                 raise TrackingError(f"MLflow at {self._shown} does not answer") from error
-            reason = _without_password(" ".join(str(error).split()))[:300]
-            raise TrackingError(f"MLflow at {self._shown}: {reason}") from error
+            reason = _without_password(" ".join(str(error).partition("[SQL:")[0].split()))[:300]
+            advice = "; if it is damaged, delete it: it is made anew from the records" if self._owns_database else ""
+            raise TrackingError(f"MLflow at {self._shown}: {reason}{advice}") from error
 
     def _write_trial(self, trial: TrackedTrial, experiment: str, parent: str) -> None:
         marker = self._marker(trial.folder)

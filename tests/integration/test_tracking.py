@@ -243,6 +243,9 @@ def test_lost_and_damaged_markers_cost_nothing_but_time(made):
     for damage in ("", '{"uri": "sqlite:', "[]", '{"uri": null, "steps": 3}'):
         for marker in markers:
             marker.write_text(damage) if damage else marker.unlink()
+        for trial in made.trials:  # trained again, at another time
+            made.train(trial, steps=10)
+            made.train(trial, steps=100, start=1_790_000_000.0 + 1000 * len(damage))
         assert tracker.sync(made.folder)
         assert not tracker.sync(made.folder)
         assert_whole(made, client(made), database(made))
@@ -253,8 +256,12 @@ def test_a_deleted_database_is_rebuilt_from_the_records(made):
     Tracker(None, made.store).sync(made.folder)
     database(made).unlink()
     sync_in_process(made)
-    known = MlflowClient(tracking_uri=f"sqlite:///{made.store}/../{made.store.name}/mlflow.db")  # not the cached one
-    assert_whole(made, known, database(made))
+    assert_whole(made, fresh_client(made), database(made))
+
+
+def fresh_client(made: TrackedFolder) -> MlflowClient:
+    """One that has not opened the database before: MLflow keeps its connections by address."""
+    return MlflowClient(tracking_uri=f"sqlite:///{made.store}/../{made.store.name}/mlflow.db")
 
 
 def sync_in_process(made: TrackedFolder, uri: str | None = None) -> None:
@@ -263,6 +270,17 @@ def sync_in_process(made: TrackedFolder, uri: str | None = None) -> None:
         f"Tracker({uri!r}, Path({str(made.store)!r})).sync(Path({str(made.folder)!r}))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_damaged_database_is_left_alone_and_may_be_deleted(made):
+    finish(made)
+    database(made).write_bytes(b"no database" * 1000)
+    with pytest.raises(TrackingError, match="delete it"):
+        Tracker(None, made.store).sync(made.folder)
+    assert database(made).read_bytes() == b"no database" * 1000
+    database(made).unlink()
+    sync_in_process(made)
+    assert_whole(made, fresh_client(made), database(made))
 
 
 def test_two_that_sync_at_once_do_it_once(made):
