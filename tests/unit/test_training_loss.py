@@ -41,7 +41,7 @@ def test_nothing_to_learn_is_a_loss_of_zero_with_finite_gradients():
     logits = torch.randn(*batch.tokens.shape, len(tiny.WORDS), requires_grad=True)
     loss, weight = weighted_sum(logits, batch.tokens, torch.zeros_like(batch.weights), batch.documents)
     loss.backward()
-    assert (float(loss), float(weight)) == (0.0, 0.0)
+    assert (loss.item(), weight.item()) == (0.0, 0.0)
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
