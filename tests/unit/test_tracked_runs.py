@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 from ruamel.yaml import YAML
+from tracked_folder import START, TrackedFolder
 
 from ablations.tracked_runs import TrackedSweep, TrackedTrial
-from tracked_folder import START, TrackedFolder
 
 
 @pytest.fixture
