@@ -26,7 +26,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from ablations.configuration import leaves
-from ablations.errors import SweepError
 from ablations.identity import canonical_json, digest
 from ablations.points import Point, highest, points, short
 from ablations.search_arms import NameArm, SearchArm, State
@@ -61,22 +60,12 @@ class Study:
         self._sweep = sweep
         self._design = sweep.design
         self._space = {axis.name: _distribution(axis) for axis in sweep.axes}
-        numbers = [
-            one for one in self._space.values() if not one.single() and not isinstance(one, CategoricalDistribution)
-        ]
-        if sweep.design.sampler == "cmaes" and len(numbers) < 2:
-            raise SweepError(
-                sweep.document.problem(
-                    ("design", "sampler"), "cmaes needs two axes that are ranges of numbers", allowed="tpe, gp, random"
-                )
-            )
 
     @classmethod
     def open(cls, folder: Path, sweep: Sweep, arms: Sequence[SearchArm], *, warn: Warn) -> "Study":
         """The study in ``folder``, made to agree with ``arms``: what the records say, in the order of asking.
 
-        Arms that only the journal has were asked for just before a kill: they stay. Raises ``SweepError`` for a
-        sampler that cannot search these axes, and ``OSError``.
+        Arms that only the journal has were asked for just before a kill: they stay. Raises ``OSError``.
         """
         study = cls(folder, sweep)
         damage = study._load()

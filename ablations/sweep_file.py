@@ -11,6 +11,7 @@ from ablations.border import Refused, check
 from ablations.data_files import axis_with_fingerprints, with_fingerprints
 from ablations.errors import Problem, SweepError, nearest
 from ablations.expression import Expression, ExpressionError, parse
+from ablations.points import highest
 from ablations.settings import read_base, read_settings
 from ablations.sweep import (
     DESIGNS,
@@ -256,4 +257,11 @@ def _check_rest(
             every is not None and every.value is not None,
             ("design", "pruner"),
             f"{design.pruner} needs intermediate scores: set evaluation.every to a number of steps",
+        )
+    if isinstance(design, Search) and design.sampler == "cmaes":
+        spans = [axis.range for axis in axes if axis.range is not None]
+        require(
+            sum(span.low < highest(span) for span in spans) >= 2,
+            ("design", "sampler"),
+            "cmaes needs two axes that are ranges of numbers; use tpe, gp or random",
         )

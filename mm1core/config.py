@@ -410,6 +410,8 @@ class EvaluationConfig:
     """Items per task of an intermediate score."""
     batch_size: int = execution(64)
     """Items decoded side by side."""
+    device: str = execution("auto")
+    """``auto`` takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
         _require(len(self.tasks) > 0, "evaluation.tasks", "is empty")

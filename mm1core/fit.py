@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 
 from mm1core import checkpoints, spool
 from mm1core.config import OptimisationConfig, TrainingConfig
+from mm1core.device import resolve_device
 from mm1core.errors import ConfigError, Diverged, Interrupted
 from mm1core.optimisers import build_optimisers, schedule, set_rates
 from mm1core.storage import refusals
@@ -95,7 +96,9 @@ def fit(
     precision and the execution fields count. Raises ``Interrupted`` after saving when ``stop`` gives a reason,
     ``Diverged`` at a loss or gradient that is not finite, ``StorageError`` where ``work`` cannot be written.
     """
-    device = resolve_device(training)
+    device = resolve_device(training.device, key="training.device")
+    if device.type == "cpu" and training.precision == "bf16":
+        raise ConfigError("training.precision", "bf16 needs a GPU and there is none here; use fp32")
     with refusals(work):
         work.mkdir(parents=True, exist_ok=True)
     learner.module.to(device)
@@ -108,24 +111,6 @@ def fit(
         )
     learner.module.to(device)  # Lightning leaves it on the CPU
     return loop.progress
-
-
-def resolve_device(training: TrainingConfig) -> torch.device:
-    """The device that ``training.device`` stands for here. Raises ``ConfigError`` for one that is not there."""
-    name = training.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
-        raise ConfigError(
-            "training.device", f"{training.device!r} is not here; use auto, cpu, or cuda where there is a GPU"
-        )
-    if device.type == "cpu" and training.precision == "bf16":
-        raise ConfigError("training.precision", "bf16 needs a GPU and there is none here; use fp32")
-    return device
 
 
 class _Loop(lightning.LightningModule):

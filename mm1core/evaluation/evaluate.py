@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
-import torch
 from numpy.lib.format import write_array
 from tokenizers import Tokenizer
 
@@ -21,6 +20,7 @@ from mm1core.config import EvaluationConfig
 from mm1core.data.document import END
 from mm1core.data.open import Data, open_data
 from mm1core.data.text import BOS_ID, END_ID, IMAGE_ID, PAD_ID
+from mm1core.device import resolve_device
 from mm1core.errors import DataError, Interrupted
 from mm1core.evaluation import cider
 from mm1core.evaluation.generate import generate
@@ -40,7 +40,7 @@ _PROMPTS_BETWEEN_STOPS = 64
 def run(stage: EvaluateStage, *, inputs: Mapping[str, Path], work: Path, stop: Stop) -> dict[str, Any]:
     """Score the model of the input ``pretrain`` on the data of the other inputs."""
     data = open_data({role: path for role, path in inputs.items() if role != "pretrain"})
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = resolve_device(stage.evaluation.device, key="evaluation.device")
     model = load_model(inputs["pretrain"], device)
     evaluation = stage.evaluation
     answers = list(_ask(model, data, evaluation, split=evaluation.split, items=evaluation.items, stop=stop))

@@ -142,6 +142,7 @@ def test_execution_fields_exist_and_are_few():
         "intermediate",
         *(f"training.{name}" for name in ("micro_batches", "checkpoint_every", "log_every", "data_workers", "device")),
         "evaluation.batch_size",
+        "evaluation.device",
     }
 
 

@@ -247,10 +247,8 @@ def test_points_that_are_the_same_work_are_one_arm(tmp_path: Path) -> None:
 
 
 def test_cmaes_needs_numbers(tmp_path: Path) -> None:
-    sweep = read(tmp_path, KINDS + "\n  optimisation.learning_rate: {low: 0.001, high: 0.01}", sampler="cmaes")
     with pytest.raises(SweepError, match="two axes"):
-        opened(tmp_path, sweep)
-    assert not (tmp_path / JOURNAL).exists()
+        read(tmp_path, KINDS + "\n  optimisation.learning_rate: {low: 0.001, high: 0.01}", sampler="cmaes")
 
 
 EVERY = "set: {evaluation.every: 50, training.steps: 300}\n"

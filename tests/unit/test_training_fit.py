@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ import tiny_training as tiny
 import torch
 
 from mm1core import checkpoints, spool
-from mm1core.config import OptimisationConfig, TrainingConfig
+from mm1core.config import OptimisationConfig
 from mm1core.errors import ConfigError, Diverged, Interrupted, StorageError
-from mm1core.fit import fit, resolve_device
+from mm1core.fit import fit
 
 STEPS = 6
 
@@ -247,9 +246,9 @@ def test_a_work_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
         ({"device": "cpu", "precision": "bf16"}, "training.precision"),
     ],
 )
-def test_a_device_or_precision_that_is_not_here_is_a_configuration_error(settings, key):
+def test_a_device_or_precision_that_is_not_here_is_a_configuration_error(settings, key, tmp_path):
     with pytest.raises(ConfigError) as error:
-        resolve_device(replace(TrainingConfig(), **settings))
+        train(tmp_path / "work", **settings)
     assert error.value.key == key
 
 
