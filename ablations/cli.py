@@ -49,9 +49,20 @@ DEFAULT_STORE = Path("store")
 _INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ablate {version('mm-ablations')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", envvar="ABLATE_DEBUG")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
     if debug:
         os.environ["ABLATE_DEBUG"] = "1"

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,12 @@ def test_help_names_every_command_and_exit_code(ablate, capsys):
         assert f" {command} " in shown
     for code, meaning in EXIT_CODES.items():
         assert f"{code} {meaning}" in shown
+
+
+def test_the_module_is_the_command_and_says_its_version():
+    command = [sys.executable, "-m", "ablations", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert shown.split() == ["ablate", version("mm-ablations")]
 
 
 def test_shells_can_complete_commands():
