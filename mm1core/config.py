@@ -216,7 +216,7 @@ class WorldConfig:
     """Share of ``captions`` written as noisy alt-text; ``synthetic_captions`` are always detailed."""
     wrong_colour: float = 0.4
     """Share of alt-texts that name a wrong colour."""
-    off_image: float = 0.4
+    off_image: float = 0.2
     """Share of statements in interleaved documents that are not about the image before them."""
     fact_names: int = 48
     """Names of which the text-only facts speak."""

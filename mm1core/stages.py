@@ -104,7 +104,7 @@ class StageKind:
 
 
 KINDS: dict[str, StageKind] = {
-    "world": StageKind(config=WorldStage, version=1, target="mm1core.world.build:run"),
+    "world": StageKind(config=WorldStage, version=2, target="mm1core.world.build:run"),
     "corpus": StageKind(config=CorpusStage, version=1, target="mm1core.data.corpus:run"),
     "tokenizer": StageKind(config=TokenizerStage, version=1, target="mm1core.data.tokenizer:run"),
     "encoder": StageKind(config=EncoderStage, version=1, target="mm1core.objectives.pretrain_encoder:run"),

@@ -68,15 +68,21 @@ DIGIT_QUESTION = "sign shows"
 COUNT_QUESTION = "count is"
 
 
-def statement(scene: Scene, dialect: int, draws: Draws) -> tuple[Part, ...]:
-    """One short sentence about the scene: a colour or the digit in 40 % of cases each, the count in 20 %.
+IN_CAPTIONS, IN_DOCUMENTS = (2, 2, 1), (2, 1, 1)
+"""Weights of the colour, the digit and the count among statements. The list of a caption names the colours already;
+without one, as in interleaved documents, colours are what is learned last."""
+
+
+def statement(scene: Scene, dialect: int, draws: Draws, weights: tuple[int, int, int]) -> tuple[Part, ...]:
+    """One short sentence about the scene: a colour, the digit or the count.
 
     Where no shape is unique, so that no colour can be asked, it speaks of the digit instead.
     """
-    kind = draws.below(5)
-    if kind < 2 and (unique := scene.unique):
+    colour, digit, _ = weights
+    kind = draws.below(sum(weights))
+    if kind < colour and (unique := scene.unique):
         return colour_statement(draws.choice(unique), dialect)
-    return digit_statement(scene, dialect) if kind < 4 else count_statement(scene)
+    return digit_statement(scene, dialect) if kind < colour + digit else count_statement(scene)
 
 
 def colour_statement(thing: Thing, dialect: int) -> tuple[Part, ...]:
@@ -113,7 +119,7 @@ def detailed_caption(world: WorldConfig, scene: Scene, draws: Draws) -> tuple[Pa
     would have nothing of their own to teach.
     """
     listed = object_list(scene, draws.below(world.dialects), draws)
-    stated = statement(scene, draws.below(world.dialects), draws)
+    stated = statement(scene, draws.below(world.dialects), draws, IN_CAPTIONS)
     return (*listed, *stated) if draws.below(2) else (*stated, *listed)
 
 

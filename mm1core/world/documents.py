@@ -11,7 +11,7 @@ import numpy as np
 from mm1core.config import SOURCE_NAMES, WorldConfig
 from mm1core.data.document import Document, Part, Picture, Source
 from mm1core.world.build import read_images, read_world
-from mm1core.world.describe import alt_text, detailed_caption, fact, say, statement
+from mm1core.world.describe import IN_DOCUMENTS, alt_text, detailed_caption, fact, say, statement
 from mm1core.world.draws import Draws
 from mm1core.world.scene import Scene, scene
 
@@ -64,9 +64,9 @@ class WorldSource:
             shown = self._scene(index)
             parts.append(self._picture(index))
             if draws.share() >= self._world.off_image:
-                parts += statement(shown, dialect, draws)
+                parts += statement(shown, dialect, draws, IN_DOCUMENTS)
             elif before is not None and draws.below(2):
-                parts += statement(before, dialect, draws)
+                parts += statement(before, dialect, draws, IN_DOCUMENTS)
             else:
                 parts += say(dialect, draws, digits=False)
             before = shown

@@ -60,7 +60,7 @@ STAGES: dict[str, Any] = {
     "evaluate": EvaluateStage(evaluation=CONFIG.evaluation),
 }
 GOLDEN = {
-    "world": "d35a9ddeb89b",
+    "world": "dadb468ee244",
     "corpus": "277ac2454d87",
     "tokenizer": "fe225d0cbc6d",
     "encoder": "5b6a9c8d6938",

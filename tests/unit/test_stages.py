@@ -13,10 +13,10 @@ from ablations.stages import Chains, Stage, input_kind, normalised_mix
 from mm1core.config import Config, DataConfig, EncoderConfig, EvaluationConfig, FilesConfig, TrainingConfig
 
 GOLDEN = {
-    "world": "7bb6c4646905",
-    "encoder": "6e346f9fa309",
-    "pretrain": "518dca215db2",
-    "evaluate": "cf75371a3b95",
+    "world": "55c813b0cb96",
+    "encoder": "c8ac6753d860",
+    "pretrain": "e1df72b6fdc6",
+    "evaluate": "0a098982a4cf",
 }
 """The fixed configuration at seed 0. See ``test_identity.GOLDEN``."""
 

@@ -51,7 +51,7 @@ def test_the_vocabulary_is_about_as_large_as_planned_and_has_only_the_dialects_s
 def test_a_statement_is_true_and_asks_before_it_answers():
     kinds = Counter()
     for index, shown in enumerate(SCENES):
-        parts = describe.statement(shown, index % 3, Draws(3, index))
+        parts = describe.statement(shown, index % 3, Draws(3, index), describe.IN_CAPTIONS)
         assert [type(part) for part in parts] == [Text, Answer, Text]
         assert parts[2].text == "."
         words = text_of(parts).split()
