@@ -175,6 +175,52 @@ def schema() -> int:
     return OK
 
 
+devcluster = typer.Typer(
+    help="A real SLURM cluster on this machine, with pretended GPUs, to try things on. Needs SLURM's packages.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(devcluster, name="devcluster")
+ClusterFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder", help="The cluster's folder. [default: ~/.local/state/ablate/devcluster]", show_default=False
+    ),
+]
+
+
+@devcluster.command("up")
+def devcluster_up(
+    folder: ClusterFolder = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=1, max=32, help="Nodes, of 4 CPUs and 4 GPUs each. [default: 2]", show_default=False),
+    ] = None,
+    accounting: Annotated[bool, typer.Option("--accounting", help="With sacct: slurmdbd and MariaDB.")] = False,
+    json_output: Json = False,
+) -> int:
+    """Bring the cluster up, or start what is dead of it."""
+    from ablations.devcluster import up
+
+    return up(folder, nodes=nodes, accounting=accounting, json_output=json_output)
+
+
+@devcluster.command("down")
+def devcluster_down(folder: ClusterFolder = None, json_output: Json = False) -> int:
+    """End the cluster with all its jobs. Its logs stay."""
+    from ablations.devcluster import down
+
+    return down(folder, json_output=json_output)
+
+
+@devcluster.command("status")
+def devcluster_status(folder: ClusterFolder = None, json_output: Json = False) -> int:
+    """Say what of the cluster is alive. Exit code 4 where it is not all of it."""
+    from ablations.devcluster import status
+
+    return status(folder, json_output=json_output)
+
+
 def main() -> None:
     """The console script. A mistake of the user ends with a message and an exit code, never with a traceback."""
     try:
