@@ -1,0 +1,132 @@
+"""What the documents say is so: links lead somewhere, commands parse, sweeps can be read, key tables are current."""
+
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from ablations.cli import app
+from ablations.reference import reference
+from ablations.settings import read_base
+from ablations.sweep_file import SweepFile, read_sweep
+from ablations.yaml_lines import read_yaml
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "emoji" / "README.md"]
+
+
+def name(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+def blocks(file: Path, *languages: str) -> list[str]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", file.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [text for language, text in found if language in languages]
+
+
+def prose(file: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+@cache
+def anchors(file: Path) -> set[str]:
+    """Headings as GitHub names them."""
+    titles = re.findall(r"^#+ (.*)$", prose(file), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def of_each(find) -> list:
+    """A test parameter for everything that is found in the documents."""
+    return [pytest.param(file, one, id=f"{name(file)}-{i}") for file in DOCUMENTS for i, one in enumerate(find(file))]
+
+
+def test_the_key_reference_is_current():
+    """`python -m ablations.reference > docs/sweep-file-keys.md` makes it so."""
+    assert (ROOT / "docs" / "sweep-file-keys.md").read_text(encoding="utf-8") == reference() + "\n"
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=name)
+def test_links_lead_somewhere(file):
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(file)):
+        path, _, anchor = link.partition("#")
+        if not re.match(r"https?:", link):
+            target = (file.parent / path).resolve() if path else file
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=name)
+def test_make_targets_exist(file):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = prose(file) + "\n".join(f"`{line}" for block in blocks(file, "") for line in block.splitlines())
+    assert set(re.findall(r"`make ([a-z]+)", text)) <= targets
+
+
+def yaml_blocks(file: Path) -> list[str]:
+    return blocks(file, "yaml")
+
+
+@pytest.mark.parametrize(("file", "text"), of_each(yaml_blocks))
+def test_yaml_can_be_read(file, text, tmp_path):
+    """A part of a sweep is completed to a whole one; what has no key of a sweep is a configuration to start from."""
+    written = tmp_path / "written.yaml"
+    written.write_text(text)
+    content = read_yaml(written).content
+    if not content.keys() & SweepFile.__dataclass_fields__.keys():
+        assert read_base("written.yaml", read_yaml(written), ("base",))
+        return
+    missing = "" if "name" in content else "name: part\n"
+    if not content.keys() & {"axes", "arms"}:
+        missing += "axes: {decoder.layers: [1]}\n"
+    folder = tmp_path / "sweeps"
+    for source in (content.get("set") or {}).get("data.sources", {}).values():
+        for pattern in source["paths"]:
+            data = folder / pattern.replace("*", "0")
+            data.parent.mkdir(parents=True, exist_ok=True)
+            data.write_bytes(b"x")
+    folder.mkdir(exist_ok=True)
+    (folder / "sweep.yaml").write_text(missing + text)
+    assert read_sweep(folder / "sweep.yaml").name
+
+
+def commands() -> dict[str, tuple[set[str], int]]:
+    """Every verb of the real parser, with its options and how many arguments it takes at most."""
+    found: dict[str, tuple[set[str], int]] = {}
+
+    def walk(group, prefix: str) -> None:
+        for verb, command in group.commands.items():
+            if hasattr(command, "commands"):
+                walk(command, f"{prefix}{verb} ")
+                continue
+            options = [one for one in command.params if one.param_type_name == "option"]
+            names = {text for one in options for text in (*one.opts, *one.secondary_opts)}
+            found[prefix + verb] = (names, len(command.params) - len(options))
+
+    walk(typer.main.get_command(app), "")
+    return found
+
+
+COMMANDS = commands()
+GENERAL = {"--help", "--version", "--debug", "--install-completion", "--show-completion"}
+
+
+def called(file: Path) -> list[str]:
+    """Every call of `ablate` in a block of commands, or as the whole of a piece of code in the text."""
+    lines = [line for block in blocks(file, "", "sh") for line in block.splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", prose(file))
+    return [line for line in lines if re.match(r"\s*(\.venv/bin/)?ablate [a-z-]", line)]
+
+
+@pytest.mark.parametrize(("file", "line"), of_each(called))
+def test_commands_parse(file, line):
+    words = shlex.split(re.split(r"\s#\s| > |\s&& ", line)[0])[1:]
+    if words[0].startswith("--"):
+        assert set(words) <= GENERAL, line
+        return
+    verb = next((verb for verb in COMMANDS if words[: len(verb.split())] == verb.split()), None)
+    assert verb is not None or words in [one.split()[:1] for one in COMMANDS], line
+    options = {word.partition("=")[0] for word in words if word.startswith("-")}
+    assert options <= (COMMANDS[verb][0] if verb else set()) | {"--help"}, line
