@@ -95,4 +95,4 @@ def _errors() -> Iterator[None]:
     except DevclusterError as error:
         raise AblationError(str(error)) from None
     except OSError as error:
-        raise BadInput(f"{error.filename}: {error.strerror}; name a folder of yours with --folder") from None
+        raise BadInput(f"{error.filename}: {error.strerror}; --folder names another folder") from None
