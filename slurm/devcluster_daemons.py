@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,18 +106,21 @@ def _accounting(cluster: Cluster) -> tuple[Daemon, ...]:
 
 
 def make_database(cluster: Cluster) -> None:
-    """An empty one. It gets its name when it is whole, so that a half-made one is never used."""
-    half = cluster.database.with_suffix(".half")
-    shutil.rmtree(half, ignore_errors=True)
-    command = ["mariadb-install-db", "--no-defaults", *_as_user(cluster), f"--datadir={half}", "--skip-test-db"]
-    log = cluster.log("mariadb-install-db")
-    with log.open("ab") as output:
-        code = subprocess.run(
-            [_program(command[0]), *command[1:]], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        ).returncode
-    if code != 0:
-        raise DevclusterError(f"no database could be made (exit code {code}).\n{_tail(log)}")
-    half.rename(cluster.database)
+    """An empty one. It gets its name when it is whole, and is made in a folder of this call's own: what a call that was
+    killed left behind may still be writing to another."""
+    name = "mariadb-install-db"
+    half = tempfile.mkdtemp(prefix="database-", dir=cluster.run)
+    with cluster.log(name).open("ab") as output:
+        ended = subprocess.run(
+            [_program(name), "--no-defaults", *_as_user(cluster), f"--datadir={half}", "--skip-test-db"],
+            env=_environment(cluster, name),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    if ended.returncode != 0:
+        raise DevclusterError(f"{name} ended with exit code {ended.returncode}.\n{_tail(cluster.log(name))}")
+    Path(half).rename(cluster.database)
 
 
 def start(cluster: Cluster, daemon: Daemon) -> None:
@@ -154,17 +158,21 @@ def _spawn(cluster: Cluster, daemon: Daemon) -> None:
         subprocess.Popen(
             [_program(daemon.command[0]), *daemon.command[1:]],
             cwd=cluster.run,
-            # No more than it needs: what this shell happens to hold must not change what jobs see.
-            env={
-                "PATH": _PATH,
-                "MYSQL_UNIX_PORT": str(cluster.database_socket),
-                **marks(cluster.slurm_conf, daemon.name),
-            },
+            env=_environment(cluster, daemon.name),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C on the terminal is not for it
         )
+
+
+def _environment(cluster: Cluster, name: str) -> dict[str, str]:
+    """No more than a daemon needs: what this shell happens to hold must not change what jobs see."""
+    return {
+        "PATH": _PATH,
+        "MYSQL_UNIX_PORT": str(cluster.database_socket),  # where slurmdbd finds MariaDB
+        **marks(cluster.slurm_conf, name),
+    }
 
 
 def _alive(cluster: Cluster, daemon: Daemon) -> bool:

@@ -108,8 +108,9 @@ def prepare(folder: Path, shape: Shape) -> Cluster:
         first_job_id=first_job_id,
     )
     (folder / "logs").mkdir(exist_ok=True)
+    run.mkdir(mode=0o700)  # who reaches the sockets in it may use the cluster
     for name in ("gpus", "state", *(f"spool-{node}" for node in cluster.nodes)):
-        (run / name).mkdir(parents=True)
+        (run / name).mkdir()
     for index in range(shape.gpus):
         (run / "gpus" / f"nvidia{index}").symlink_to("/dev/null")
     _write_private(run / "munge.key", secrets.token_bytes(128))
