@@ -4,6 +4,7 @@ import re
 import shlex
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -92,18 +93,16 @@ def test_yaml_can_be_read(file, text, tmp_path):
     assert read_sweep(folder / "sweep.yaml").name
 
 
-def commands() -> dict[str, tuple[set[str], int]]:
-    """Every verb of the real parser, with its options and how many arguments it takes at most."""
-    found: dict[str, tuple[set[str], int]] = {}
+def commands() -> dict[str, Any]:
+    """Every verb of the real parser, those of groups by both words."""
+    found: dict[str, Any] = {}
 
-    def walk(group, prefix: str) -> None:
+    def walk(group: Any, prefix: str) -> None:
         for verb, command in group.commands.items():
             if hasattr(command, "commands"):
                 walk(command, f"{prefix}{verb} ")
-                continue
-            options = [one for one in command.params if one.param_type_name == "option"]
-            names = {text for one in options for text in (*one.opts, *one.secondary_opts)}
-            found[prefix + verb] = (names, len(command.params) - len(options))
+            else:
+                found[prefix + verb] = command
 
     walk(typer.main.get_command(app), "")
     return found
@@ -123,10 +122,33 @@ def called(file: Path) -> list[str]:
 @pytest.mark.parametrize(("file", "line"), of_each(called))
 def test_commands_parse(file, line):
     words = shlex.split(re.split(r"\s#\s| > |\s&& ", line)[0])[1:]
-    if words[0].startswith("--"):
-        assert set(words) <= GENERAL, line
-        return
+    while words and words[0] in GENERAL:
+        words.pop(0)
     verb = next((verb for verb in COMMANDS if words[: len(verb.split())] == verb.split()), None)
-    assert verb is not None or words in [one.split()[:1] for one in COMMANDS], line
-    options = {word.partition("=")[0] for word in words if word.startswith("-")}
-    assert options <= (COMMANDS[verb][0] if verb else set()) | {"--help"}, line
+    if verb is None:
+        assert words in [[], *(one.split()[:1] for one in COMMANDS)], line
+        return
+    try:
+        COMMANDS[verb].make_context(verb, words[len(verb.split()) :])
+    except Exception as error:
+        if type(error).__name__ != "MissingParameter":  # what is only named has no argument
+            raise
+
+
+def test_every_verb_and_option_is_documented():
+    """Each verb has a heading in docs/commands.md, and a table of its options below it."""
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    documented = {
+        verb: set(re.findall(r"`(--?[a-z-]+)", "\n".join(re.findall(r"^\| (`-.*?) \|", part, re.MULTILINE))))
+        for verb, part in re.findall(r"^## ablate ([a-z ]+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    }
+    real = {
+        verb: {
+            text
+            for one in command.params
+            if one.param_type_name == "option"
+            for text in (*one.opts, *one.secondary_opts)
+        }
+        for verb, command in COMMANDS.items()
+    }
+    assert documented == real
