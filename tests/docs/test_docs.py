@@ -152,3 +152,10 @@ def test_every_verb_and_option_is_documented():
         for verb, command in COMMANDS.items()
     }
     assert documented == real
+
+
+def test_every_benchmark_is_described():
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert {f"python benchmarks/{file.name}" for file in (ROOT / "benchmarks").glob("*.py")} <= set(
+        re.findall(r"python benchmarks/\w+\.py", text)
+    )
