@@ -10,6 +10,7 @@ import pytest
 import typer.main
 
 from ablations.cli import app
+from ablations.plan import make_plan
 from ablations.reference import reference
 from ablations.settings import read_base
 from ablations.sweep_file import SweepFile, read_sweep
@@ -71,8 +72,8 @@ def yaml_blocks(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("file", "text"), of_each(yaml_blocks))
-def test_yaml_can_be_read(file, text, tmp_path):
-    """A part of a sweep is completed to a whole one; what has no key of a sweep is a configuration to start from."""
+def test_yaml_can_be_planned(file, text, tmp_path):
+    """A part of a sweep is completed and only read; what has no key of a sweep is a configuration to start from."""
     written = tmp_path / "written.yaml"
     written.write_text(text)
     content = read_yaml(written).content
@@ -90,7 +91,8 @@ def test_yaml_can_be_read(file, text, tmp_path):
             data.write_bytes(b"x")
     folder.mkdir(exist_ok=True)
     (folder / "sweep.yaml").write_text(missing + text)
-    assert read_sweep(folder / "sweep.yaml").name
+    sweep = read_sweep(folder / "sweep.yaml")
+    assert "name" not in content or make_plan(sweep).trials
 
 
 def commands() -> dict[str, Any]:
