@@ -15,6 +15,7 @@ from typing import Any
 
 from ablations.advance import Dispatcher
 from ablations.errors import STOPPED, AblationError
+from ablations.invocation import command
 from ablations.lease import LeaseHeld, acquire
 from ablations.plan import Plan
 from ablations.progress import Display
@@ -110,7 +111,7 @@ def hold_sweep(store: Store, name: str) -> Iterator[threading.Event]:
         except LeaseHeld as held:
             raise SweepBusy(
                 f"{name} is being run already, by {held.owner or 'a process that just started'}; "
-                f"`ablate status {name}` shows how far it is"
+                f"`{command('status', name, store=store.root)}` shows how far it is"
             ) from None
     try:
         yield taken_over

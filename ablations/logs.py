@@ -11,6 +11,7 @@ from pathlib import Path
 from ablations.ended import read_ended
 from ablations.errors import OK, BadInput, nearest
 from ablations.folder import sweep_folder
+from ablations.invocation import command
 from ablations.lease import holder
 
 _LOOK_AGAIN = 0.2
@@ -94,9 +95,10 @@ def _chosen(known: list[_Log], wanted: str, folder: Path) -> _Log:
         choices = ", ".join(f"{log.key} ({log.label})" for log in fitting[:10])
         raise BadInput(f"{wanted}: could be each of {choices}; give a longer key, or ARM:SEED")
     close = nearest(wanted, [name for log in known for name in (log.key, log.label)])
+    listing = command("logs", folder.name, store=folder.parent.parent)
     raise BadInput(
         f"{wanted}: no trial or shared stage of {folder.name} with a log has this key or label; "
-        f"`ablate logs {folder.name}` lists them" + (f"; did you mean {close!r}?" if close else "")
+        f"`{listing}` lists them" + (f"; did you mean {close!r}?" if close else "")
     )
 
 

@@ -3,11 +3,9 @@
 import json
 from pathlib import Path
 
-from rich.console import Console
-
 from ablations.errors import OK, TRIALS_FAILED, BadInput
 from ablations.folder import sweep_folder
-from ablations.summary import print_summary
+from ablations.summary import print_summary, summary_console
 from reports.build import build_report
 from reports.records import ReportError
 
@@ -29,7 +27,7 @@ def report(sweep: str, *, store: Path, output: Path | None, images: bool, json_o
     if json_output:
         print(json.dumps(summary, ensure_ascii=False))
     else:
-        console = Console()
+        console = summary_console()
         print_summary(summary, console=console)
         console.print(f"Report: {target / 'index.html'}", soft_wrap=True, highlight=False)
     return TRIALS_FAILED if any(summary["states"].get(state) for state in _FAILED) else OK

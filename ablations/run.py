@@ -17,16 +17,18 @@ from typing import Any
 from ablations.data_files import RememberedDigests
 from ablations.dispatch import Ended, dispatch, hold_sweep
 from ablations.errors import OK, STOPPED, TRIALS_FAILED, StoreError
+from ablations.invocation import command
 from ablations.plan import Plan, make_plan, plan_document
 from ablations.progress import Display, open_display
 from ablations.provenance import provenance
 from ablations.search import SearchDriver
 from ablations.snapshot import Status
 from ablations.store import Store, store_errors, write_text
-from ablations.summary import print_summary
+from ablations.summary import print_summary, summary_console
 from ablations.sweep import Search, Sweep
 from ablations.sweep_file import read_sweep
 from ablations.sync import BackgroundSync
+from ablations.tracking_marker import DATABASE
 from mm1core.stages import KINDS, PretrainStage
 from reports.build import build_report
 from reports.records import ReportError
@@ -60,9 +62,10 @@ def run_sweep(
             with open_display(quiet=quiet) as display:
                 ended = _dispatch(sweep, plan, place, workers, display, taken_over, sync)
             if ended.stopped:
-                return _say_stopped(sweep_path, ended.status, json_output=json_output)
+                again = command("run", str(sweep_path), store=store, tracking_uri=tracking_uri)
+                return _say_stopped(again, ended.status, json_output=json_output)
             summary = _report(folder, store)
-            _write_tracking(sync, folder, uri=tracking_uri, digest=summary["digest"])
+            _write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
         finally:
             sync.close()
     return _conclude(summary, ended.status, folder, store=store, tracking_uri=tracking_uri, json_output=json_output)
@@ -162,12 +165,15 @@ def _report(folder: Path, store: Path) -> dict[str, Any]:
         raise StoreError(str(error)) from None
 
 
-def _write_tracking(sync: BackgroundSync, folder: Path, *, uri: str | None, digest: str) -> None:
-    """Bring MLflow up to date with the records and the report; nothing is imported where it is already."""
+def _write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str | None, digest: str) -> None:
+    """Bring MLflow up to date with the records and the report; nothing is imported where it is already.
+
+    A database of our own that is gone is made anew; servers are believed to keep what they were given.
+    """
     state = json.dumps({"uri": uri, "digest": digest})
     path = folder / "synced.json"
     with suppress(OSError):
-        if path.read_text() == state:
+        if path.read_text() == state and (uri is not None or (store / DATABASE).exists()):
             return
     with _waiting("Writing MLflow"):
         sync.request()
@@ -192,13 +198,12 @@ def _waiting(what: str) -> Iterator[None]:
         print(" " * (len(what) + 2), end="\r", file=sys.stderr, flush=True)
 
 
-def _say_stopped(sweep: Path, status: Status, *, json_output: bool) -> int:
+def _say_stopped(again: str, status: Status, *, json_output: bool) -> int:
     left = status.counts["waiting"]
     if json_output:
         print(json.dumps({"name": status.name, "states": dict(status.counts), "stopped": True}))
     print(
-        f"Stopped: {status.ended} of {status.total} trials have ended, {left} are left. "
-        f"`ablate run {sweep}` continues.",
+        f"Stopped: {status.ended} of {status.total} trials have ended, {left} are left. `{again}` continues.",
         file=sys.stderr,
     )
     return STOPPED
@@ -218,19 +223,16 @@ def _conclude(
         document = {"name": status.name, "states": dict(status.counts), "report": str(page), "summary": summary}
         print(json.dumps(document, ensure_ascii=False))
     else:
-        from rich.console import Console
-
-        console = Console()
+        console = summary_console()
         print_summary(summary, console=console)
-        command = ["ablate", "dashboard", status.name]
-        command += ["--store", str(store)] if store != Path("store") else []
-        command += ["--tracking-uri", tracking_uri] if tracking_uri else []
+        dashboard = command("dashboard", status.name, store=store, tracking_uri=tracking_uri)
         console.print(f"Report:    {page}", soft_wrap=True, highlight=False, markup=False)
-        console.print(f"Dashboard: {' '.join(command)}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"Dashboard: {dashboard}", soft_wrap=True, highlight=False, markup=False)
     if status.problem:
         print(
             f"ablate: {status.problem}; {status.counts['waiting']} trials were not tried. "
-            f"`ablate logs {status.name}` shows the failures; run the same command again when the cause is gone",
+            f"`{command('logs', status.name, store=store)}` shows the failures; "
+            "run the same command again when the cause is gone",
             file=sys.stderr,
         )
     failed = status.counts["failed"] + status.counts["diverged"]

@@ -8,6 +8,7 @@ from typing import Any
 from ablations.ended import read_ended
 from ablations.errors import OK, TRIALS_FAILED, BadInput
 from ablations.folder import sweep_folder
+from ablations.invocation import command
 from ablations.lease import holder
 from ablations.progress import in_words
 from ablations.snapshot import STATES, Status, last_spooled, read_running
@@ -39,6 +40,8 @@ def status(sweep: str, *, store: Path, json_output: bool) -> int:
         print(json.dumps(_document(found, plan, trials, labels, str(owner) if owner else None), ensure_ascii=False))
     else:
         _print(found, plan, trials, labels, str(owner) if owner else None)
+        if counts["failed"] + counts["diverged"]:
+            print(f"`{command('logs', found.name, 'KEY', store=store)}` shows why")
     return TRIALS_FAILED if counts["failed"] + counts["diverged"] else OK
 
 
@@ -102,8 +105,6 @@ def _print(
         print(f"  {labels[trial['arm']]} · seed {trial['seed']} [{trial['key']}] {trial['state']}{where}{why}")
     if len(lost) > _MOST_LINES:
         print(f"  … and {len(lost) - _MOST_LINES} more")
-    if lost:
-        print(f"`ablate logs {found.name} KEY` shows why")
 
 
 def _object(path: Path) -> dict[str, Any] | None:

@@ -89,7 +89,12 @@ class Store:
         """Make sure that the store can be written. Raises ``StoreError``."""
         probe = self.root / f".probe-{os.getpid()}"
         with store_errors(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+            except FileNotFoundError as error:  # below /proc and its like
+                raise StoreError(
+                    f"{self.root}: no folder can be made there; name another with --store or ABLATE_STORE"
+                ) from error
             probe.write_bytes(b"x")
             probe.unlink()
 

@@ -1,5 +1,6 @@
 """The summary of a report on the terminal. Imports neither pandas nor plotly, so that a known report shows at once."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+_WIDTH = 100
+"""Columns of a log file, or of a pipe."""
 MOST_ARMS = 30
 """Arms printed; the report's own table has all."""
 
@@ -15,9 +18,14 @@ _COLOURS = {"higher": "green", "lower": "red", "equivalent": "cyan", "unclear": 
 _MARKS = {"higher": "▲", "lower": "▼", "equivalent": "≈", "unclear": ""}
 
 
+def summary_console() -> Console:
+    """As wide as the terminal; where there is none, wide enough for the table."""
+    return Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+
+
 def print_summary(summary: Mapping[str, Any], *, console: Console | None = None) -> None:
     """Print a report's ``summary.json``: every arm's scores with error bars, what differed, what failed."""
-    console = console or Console()
+    console = console or summary_console()
     table = Table(title=escape(str(summary["title"])), title_justify="left", pad_edge=False, box=SIMPLE_HEAD)
     table.add_column("arm", overflow="fold", min_width=12)
     table.add_column("seeds", justify="right")
@@ -27,7 +35,8 @@ def print_summary(summary: Mapping[str, Any], *, console: Console | None = None)
     best = _best(summary)
     arms = summary["arms"]
     for arm in arms[:MOST_ARMS]:
-        label = escape(arm["label"]) + (" [dim](baseline)[/dim]" if arm["baseline"] else "")
+        named = arm["label"] != "baseline"
+        label = escape(arm["label"]) + (" [dim](baseline)[/dim]" if arm["baseline"] and named else "")
         seeds = f"{arm['seeds_scored']}/{arm['seeds_planned']}"
         cells = [_cell(arm["scores"].get(measure["key"]), best[measure["key"]]) for measure in summary["measures"]]
         table.add_row(label, seeds, *cells)
@@ -52,7 +61,8 @@ def _print_differences(summary: Mapping[str, Any], console: Console) -> None:
     if not differing:
         console.print(f"No arm differs significantly from the baseline ({baseline}).")
         return
-    console.print(f"Different from the baseline ({baseline}); 95 % intervals, p adjusted by Holm:")
+    against = "the baseline" if baseline == "baseline" else f"the baseline ({baseline})"
+    console.print(f"Different from {against}; 95 % intervals, p adjusted by Holm:")
     for difference in differing[:MOST_ARMS]:
         console.print(f"  [bold]{escape(difference['arm'])}[/bold]: {escape(difference['text'])}")
 

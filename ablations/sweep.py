@@ -47,7 +47,9 @@ class Range:
     """Numbers from ``low`` to ``high``, both included, for random and searched designs."""
 
     low: float
+    """The smallest number."""
     high: float
+    """The largest number."""
     log: bool = False
     """Draw on a logarithmic scale."""
     step: float | None = None
@@ -127,6 +129,7 @@ class Objective:
     metric: str = "eval/few_shot/mean"
     """A metric of the evaluation, such as ``eval/four_shot`` or ``eval/colour/value/4``."""
     direction: Literal["maximize", "minimize"] = "maximize"
+    """Which way is better."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from ablations.errors import STORE_UNUSABLE, AblationError
 from ablations.lease import Lease, LeaseHeld, LeaseLost, acquire
 from ablations.tracked_runs import RunContent, TrackedSweep, TrackedTrial
-from ablations.tracking_marker import Marker
+from ablations.tracking_marker import DATABASE, Marker
 
 VIEW = "trials"
 """The name of the view of a sweep's trials, for the address of MLflow's page."""
@@ -49,7 +49,7 @@ class Tracker:
     def __init__(self, uri: str | None, store: Path) -> None:
         """``uri``: a tracking server or database; by default ``mlflow.db`` in the store."""
         self._store = store.resolve()
-        self.uri = uri or f"sqlite:///{self._store / 'mlflow.db'}"
+        self.uri = uri or f"sqlite:///{self._store / DATABASE}"
         self._owns_database = uri is None
         self._shown = _without_password(self.uri)
         self._client: Any = None

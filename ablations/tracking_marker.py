@@ -7,6 +7,9 @@ from typing import Any
 
 from ablations.store import write_json
 
+DATABASE = "mlflow.db"
+"""Below the store: where runs are kept unless a tracking server is named."""
+
 
 @dataclass(kw_only=True)
 class Marker:

@@ -4,7 +4,7 @@
 
 Builds the world in a temporary folder and takes real rows. Every part is repeated and its smallest CPU time printed:
 the machine's other work only ever adds to it. ``loop`` is a step as a stage runs it, with Lightning, data and spool;
-``of which data`` is the making of its rows. Prints JSON.
+``data`` is the making of its rows, contained in it. Prints JSON.
 """
 
 import argparse

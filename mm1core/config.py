@@ -29,6 +29,10 @@ def _require(condition: bool, key: str, problem: str, *, written: str = "", know
         raise ConfigError(key, problem, written=written, known=known)
 
 
+def _require_positive(value: float, key: str) -> None:
+    _require(value > 0, key, f"{value} must be positive")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageConfig:
     """What the image encoder sees."""
@@ -79,6 +83,7 @@ class EncoderTrainingConfig:
     matrix_learning_rate: float = 0.01
     """Muon peak rate, for matrices."""
     warmup_steps: int = 20
+    """Steps of linear warm-up."""
     text_layers: int = 1
     """CLIP: layers of the text encoder that is thrown away afterwards."""
     head_layers: int = 2
@@ -86,7 +91,7 @@ class EncoderTrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "text_layers", "head_layers"):
-            _require(getattr(self, name) > 0, f"encoder.training.{name}", "must be positive")
+            _require_positive(getattr(self, name), f"encoder.training.{name}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +101,11 @@ class EncoderConfig:
     objective: Literal["none", "clip", "aim"] = "clip"
     """``clip``: contrastive with captions. ``aim``: next-patch regression. ``none``: random start, no stage."""
     width: int = 64
+    """Numbers that stand for a patch between the layers."""
     layers: int = 2
+    """Transformer blocks."""
     heads: int = 4
+    """Attention heads of a block; they divide the width."""
     mlp_ratio: int = 4
     """Width of the feed-forward layer over ``width``."""
     position_std: float = 0.3
@@ -109,7 +117,7 @@ class EncoderConfig:
     training: EncoderTrainingConfig = EncoderTrainingConfig()
 
     def __post_init__(self) -> None:
-        _require(self.layers > 0, "encoder.layers", "must be positive")
+        _require_positive(self.layers, "encoder.layers")
         _require(
             self.heads > 0 and self.width % self.heads == 0,
             "encoder.width",
@@ -122,6 +130,8 @@ class ConnectorConfig:
     """The vision-language connector: patch features to image tokens (MM1, section 3.1; Fig. 4)."""
 
     kind: Literal["average_pool", "attention_pool", "c_abstractor"] = "average_pool"
+    """How patches become image tokens: their mean in each cell, learned queries that attend to them, or convolutions
+    around a mean (Honeybee's C-Abstractor)."""
     num_tokens: int = 9
     """Image tokens handed to the decoder per image; a square number."""
     heads: int = 4
@@ -143,7 +153,7 @@ class ConnectorConfig:
             f"{self.num_tokens} must be a square, such as {max(1, side) ** 2} or {(side + 1) ** 2}",
         )
         for name in ("heads", "width", "depth", "mlp_depth"):
-            _require(getattr(self, name) > 0, f"connector.{name}", "must be positive")
+            _require_positive(getattr(self, name), f"connector.{name}")
 
 
 ARCHITECTURES = ("granite", "llama", "mistral", "qwen2", "qwen3", "starcoder2")
@@ -155,13 +165,17 @@ class DecoderConfig:
     """The language model: a causal decoder built by Transformers from this configuration."""
 
     architecture: str = "starcoder2"
-    """A Transformers ``model_type``: one of ``ARCHITECTURES``."""
+    """A Transformers ``model_type``."""
     width: int = 64
+    """Numbers that stand for a token between the layers."""
     layers: int = 3
+    """Transformer blocks."""
     heads: int = 4
+    """Attention heads of a block; the width over them is even."""
     mlp_ratio: int = 4
     """Width of the feed-forward layer over ``width``. Gated layers get two thirds of it: as many parameters."""
     rope_base: float = 1000.0
+    """Base of the rotary positions: larger for longer rows."""
     embedding_std: float = 0.5
     """Standard deviation of the word embeddings (tied to the output) at the start."""
     logits_scale: float = 0.125
@@ -172,7 +186,7 @@ class DecoderConfig:
     """Further keyword arguments of the Transformers configuration class, by its own names."""
 
     def __post_init__(self) -> None:
-        _require(self.layers > 0, "decoder.layers", "must be positive")
+        _require_positive(self.layers, "decoder.layers")
         _require(
             self.heads > 0 and self.width % self.heads == 0,
             "decoder.width",
@@ -206,6 +220,7 @@ class WorldConfig:
     seed: int = 0
     """Seed of the world itself: which scenes exist, which facts hold. Not the trial's seed."""
     train_scenes: int = 12_000
+    """Scenes that training draws its documents from."""
     evaluation_scenes: int = 1_500
     """Scenes held out for each of the validation and the test split."""
     cell: int = 16
@@ -223,7 +238,7 @@ class WorldConfig:
 
     def __post_init__(self) -> None:
         for name in ("train_scenes", "evaluation_scenes", "cell", "fact_names"):
-            _require(getattr(self, name) > 0, f"data.world.{name}", "must be positive")
+            _require_positive(getattr(self, name), f"data.world.{name}")
         _require(self.cell >= 8, "data.world.cell", f"{self.cell} px have no room for a digit; use at least 8")
         _require(self.fact_names <= 150, "data.world.fact_names", f"{self.fact_names}: there are only 150 names")
         _require(1 <= self.dialects <= 3, "data.world.dialects", f"{self.dialects} must be 1, 2 or 3")
@@ -317,8 +332,8 @@ class DataConfig:
             _require(
                 source.format == expected, f"data.sources.{name}.format", f"must be {expected} for the source {name!r}"
             )
-        _require(self.row_tokens > 0, "data.row_tokens", "must be positive")
-        _require(self.images_per_row > 0, "data.images_per_row", "must be positive")
+        _require_positive(self.row_tokens, "data.row_tokens")
+        _require_positive(self.images_per_row, "data.images_per_row")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,11 +362,11 @@ class OptimisationConfig:
     """Largest global gradient norm."""
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, "optimisation.learning_rate", "must be positive")
-        _require(self.matrix_learning_rate > 0, "optimisation.matrix_learning_rate", "must be positive")
+        _require_positive(self.learning_rate, "optimisation.learning_rate")
+        _require_positive(self.matrix_learning_rate, "optimisation.matrix_learning_rate")
         _require(0 <= self.decay_start <= 1, "optimisation.decay_start", "is a share between 0 and 1")
         _require(0 <= self.final_fraction <= 1, "optimisation.final_fraction", "is a share between 0 and 1")
-        _require(self.gradient_clip > 0, "optimisation.gradient_clip", "must be positive")
+        _require_positive(self.gradient_clip, "optimisation.gradient_clip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,6 +378,7 @@ class TrainingConfig:
     rows_per_step: int = 8
     """Packed rows in one optimizer step, over all ranks and micro-batches."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the matrix products; ``bf16`` needs a GPU, weights stay in fp32."""
     micro_batches: int = execution(1)
     """Parts in which a step's rows are computed; memory changes, the loss does not."""
     checkpoint_every: int = execution(100)
@@ -376,13 +392,13 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "rows_per_step", "micro_batches", "checkpoint_every", "log_every"):
-            _require(getattr(self, name) > 0, f"training.{name}", "must be positive")
+            _require_positive(getattr(self, name), f"training.{name}")
         _require(
             self.rows_per_step % self.micro_batches == 0,
             "training.micro_batches",
             f"{self.micro_batches} does not divide training.rows_per_step={self.rows_per_step}",
         )
-        _require(self.data_workers >= 0, "training.data_workers", "must not be negative")
+        _require(self.data_workers >= 0, "training.data_workers", f"{self.data_workers} must not be negative")
 
 
 TASK_NAMES = ("colour", "digit", "count", "captioning", "text_core")
@@ -430,8 +446,9 @@ class EvaluationConfig:
             f"{list(self.shots)} must be distinct and not negative",
         )
         for name in ("items", "intermediate_items", "batch_size", "max_new_tokens"):
-            _require(getattr(self, name) > 0, f"evaluation.{name}", "must be positive")
-        _require(self.every is None or self.every > 0, "evaluation.every", "must be positive")
+            _require_positive(getattr(self, name), f"evaluation.{name}")
+        if self.every is not None:
+            _require_positive(self.every, "evaluation.every")
 
 
 @dataclass(frozen=True, kw_only=True)
