@@ -284,4 +284,5 @@ def _trainer(device: torch.device, training: TrainingConfig) -> lightning.Traine
 
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # greetings, tips and the list of accelerators
-warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+for _remark in ("does not have many workers", "srun", "LeafSpec"):  # of Lightning, on what is meant or is its own
+    warnings.filterwarnings("ignore", message=f".*{_remark}.*", module="lightning")
