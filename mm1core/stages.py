@@ -108,6 +108,6 @@ KINDS: dict[str, StageKind] = {
     "corpus": StageKind(config=CorpusStage, version=1, target="mm1core.data.corpus:run"),
     "tokenizer": StageKind(config=TokenizerStage, version=1, target="mm1core.data.tokenizer:run"),
     "encoder": StageKind(config=EncoderStage, version=1, target="mm1core.objectives.pretrain_encoder:run"),
-    "pretrain": StageKind(config=PretrainStage, version=1, target="mm1core.train:run"),
+    "pretrain": StageKind(config=PretrainStage, version=2, target="mm1core.train:run"),
     "evaluate": StageKind(config=EvaluateStage, version=1, target="mm1core.evaluation.evaluate:run"),
 }

@@ -107,6 +107,15 @@ def test_attention_pool_is_pytorchs_multihead_attention_of_normed_queries_and_fe
     torch.testing.assert_close(pool(x, (4, 4)), theirs(query, normed, normed)[0], rtol=1e-9, atol=1e-10)
 
 
+def test_a_fresh_regnet_block_is_its_shortcut():
+    connector = Connector(
+        ConnectorConfig(kind="c_abstractor", width=IN, depth=2), in_width=IN, out_width=OUT, grid=(4, 4)
+    )
+    x = torch.randn(2, 4, 4, IN)
+    for block in (*connector.pool.before, *connector.pool.after):
+        torch.testing.assert_close(block(x), torch.nn.functional.silu(x))
+
+
 def test_attention_pool_does_not_depend_on_the_order_of_features_and_c_abstractor_does():
     x = features((4, 4))
     shuffled = x[:, torch.randperm(16, generator=torch.Generator().manual_seed(2))]
