@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-PYTEST ?= -n auto
+PYTEST ?= -n auto --dist loadfile
 BIN    := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 

@@ -25,6 +25,8 @@ def _program() -> list[str]:
     started = Path(sys.argv[0])
     if started.name == "__main__.py":
         return ["python", "-m", "ablations"]
+    if started.name == "-c":  # called from another program
+        return ["ablate"]
     found = shutil.which(started.name)
     if found is None or not started.exists() or os.path.samefile(found, started):
         return [started.name]

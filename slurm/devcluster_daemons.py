@@ -21,6 +21,8 @@ _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin
 """Debian keeps daemons where an ordinary user's shell does not look."""
 _PATIENCE = 60.0
 """Seconds in which a daemon must work. It takes one; this is for a machine that is busy."""
+_LINGER = 5.0
+"""Seconds for which a daemon that was killed may hold its port, on such a machine."""
 _POLL_SECONDS = 0.05
 _LOOKS = 3
 """A daemon that goes to the background can be missed: its first process ended, its second began after the look."""
@@ -126,12 +128,15 @@ def make_database(cluster: Cluster) -> None:
 def start(cluster: Cluster, daemon: Daemon) -> None:
     """Start one daemon, if it is not alive, and wait until it listens. Raises ``DevclusterError`` with the end of its
     log where it does not."""
-    if not _alive(cluster, daemon):
-        if _answers(daemon.address):
+    deadline = time.monotonic() + _LINGER
+    while not _alive(cluster, daemon) and _answers(daemon.address):  # one that was killed may still be on its way out
+        if time.monotonic() > deadline:
             raise DevclusterError(
                 f"{daemon.name} cannot start: another program listens at {daemon.address}; end that program, or take "
                 "the cluster down and up again, which looks for free ports"
             )
+        time.sleep(_POLL_SECONDS)
+    if not _alive(cluster, daemon):
         _spawn(cluster, daemon)
     deadline = time.monotonic() + _PATIENCE
     while not _answers(daemon.address):

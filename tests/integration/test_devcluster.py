@@ -87,6 +87,14 @@ def dead(folder: Path) -> set[str]:
     return {daemon.name for daemon in devcluster.status(folder).daemons if daemon.pid is None}
 
 
+def is_bound(one: socket.socket, port: int) -> bool:
+    try:
+        one.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
 def left(folder: Path) -> list[object]:
     return list(find(root(folder) / "slurm.conf"))
 
@@ -235,7 +243,7 @@ def test_everything_killed_at_once_comes_back(another):
     for process in left(another):
         os.kill(process.pid, signal.SIGKILL)
     root(another).unlink()  # as after a restart of the machine
-    assert len(dead(another)) == 3
+    wait_for(lambda: len(dead(another)) == 3)
     assert devcluster.up(another).up
     assert state(another, job) == "PENDING"
 
@@ -247,7 +255,7 @@ def test_a_taken_port_is_named_and_down_and_up_find_others(another):
     assert cluster is not None
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", cluster.ports.controller))
+        wait_for(lambda: is_bound(other, cluster.ports.controller))  # the killed one's helper lets go last
         other.listen()
         with pytest.raises(DevclusterError, match=str(cluster.ports.controller)):
             devcluster.up(another)

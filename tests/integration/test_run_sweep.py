@@ -141,7 +141,7 @@ def test_killed_and_stopped_it_goes_on_to_the_same_records(finished, tmp_path):
 
     def worked_on(kind: str) -> list[int]:
         """Processes that hold a stage of this kind."""
-        return [owner.pid for folder in store.glob(f"{kind}/*") if (owner := holder(folder)) is not None]
+        return [owner.pid for folder in store.glob(f"{kind}/*/") if (owner := holder(folder)) is not None]
 
     process = ablate("run", file, "--store", store, "--workers", 1)
     until(lambda: worked_on("encoder"))
