@@ -25,8 +25,9 @@ from typing import Any
 
 from slurm.channel import Channel
 from slurm.hugepages import collapse
-from slurm.launcher import EXIT_ERROR, EXIT_OK
+from slurm.launcher import EXIT_ERROR
 from slurm.parent import die_with
+from slurm.target import call
 
 
 def serve(descriptor: int, parent: int, modules: Sequence[str]) -> None:
@@ -116,7 +117,7 @@ class _Server:
                 stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
             faulthandler.enable()
             os.environ.update(message["environment"])
-            code = _call(message["target"], message["payload"])
+            code = call(message["target"], message["payload"])
         except BaseException:
             traceback.print_exc()
         finally:
@@ -142,15 +143,6 @@ class _Server:
             code = os.waitstatus_to_exitcode(status)
             ended = {"code": code, "signal": None} if code >= 0 else {"code": None, "signal": -code}
             self._channel.send({"ended": name, **ended})
-
-
-def _call(target: str, payload: dict[str, Any]) -> int:
-    module, _, function = target.partition(":")
-    try:
-        code = getattr(importlib.import_module(module), function)(payload)
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) or stop.code is None else EXIT_ERROR
-    return EXIT_OK if code is None else int(code)
 
 
 def _kill_group(pid: int) -> None:

@@ -18,6 +18,9 @@ EXIT_ERROR = 1
 EXIT_INTERRUPTED = 75
 """The job saved its state on request and wants to be run again (EX_TEMPFAIL of sysexits.h)."""
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""How many threads libraries start; set to a job's cores before it loads any."""
+
 
 class LauncherError(RuntimeError):
     """The launcher itself cannot work; no job is to blame. Says why and what to do."""
@@ -50,6 +53,10 @@ class Resources:
     """Threads."""
     gpus: int = 0
     """Whole devices; with 0 the job sees none."""
+    memory: str | None = None
+    """Such as ``64G``. This and ``time`` are for launchers that can hold a job to them; others take no notice."""
+    time: str | None = None
+    """Longest run, as hours:minutes:seconds or days-hours:minutes:seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +82,7 @@ class JobStatus:
     pid: int | None = None
     """Process on this machine, where there is one."""
     problem: str = ""
-    """Why the job could not be started, or was lost."""
+    """Why the job could not be started, was lost, or was ended from outside."""
 
 
 class Launcher(Protocol):
@@ -84,9 +91,15 @@ class Launcher(Protocol):
         """Most jobs that run side by side; submitting more is allowed, they wait their turn."""
         ...
 
+    def inherited(self) -> Mapping[str, Job]:
+        """Jobs that outlived the launcher that submitted them and have not ended, by name. They are in ``jobs()`` like
+        those submitted here. None where jobs end with their launcher."""
+        ...
+
     def submit(self, job: Job) -> None:
-        """Queue a job. Raises ``ValueError`` for a name that is known and not forgotten, or resources that no
-        machine here has; ``LauncherError`` where nothing can be run at all."""
+        """Queue a job. Raises ``ValueError`` for a name that is known and not forgotten, or resources that no machine
+        here has; a launcher that cannot know that by itself reports the job as failed, with its ``problem``.
+        ``LauncherError`` where nothing can be run at all."""
         ...
 
     def jobs(self) -> Mapping[str, JobStatus]:

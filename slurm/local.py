@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from slurm.channel import Channel
-from slurm.launcher import Job, JobState, JobStatus, LauncherError
+from slurm.launcher import THREAD_VARIABLES, Job, JobState, JobStatus, LauncherError
 
 _MOST_CRASHES = 3
 """Servers in a row that die before a single job ended."""
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +50,9 @@ class LocalLauncher:
     @property
     def capacity(self) -> int:
         return self._capacity
+
+    def inherited(self) -> Mapping[str, Job]:
+        return {}
 
     def submit(self, job: Job) -> None:
         if job.name in self._statuses:
@@ -109,7 +110,7 @@ class LocalLauncher:
             job = self._queue.pop(0)
             count = job.resources.gpus
             self._held[job.name], self._free_gpus = self._free_gpus[:count], self._free_gpus[count:]
-            environment = dict.fromkeys(_THREAD_VARIABLES, str(job.resources.cpus))
+            environment = dict.fromkeys(THREAD_VARIABLES, str(job.resources.cpus))
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._held[job.name])
             self._send({
                 "start": job.name,
@@ -127,7 +128,7 @@ class LocalLauncher:
             f"import sys; sys.path[:] = {sys.path!r}; "
             f"from slurm.forkserver import serve; serve({theirs.fileno()}, {os.getpid()}, {self._modules!r})"
         )
-        environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, "1"), "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", program],

@@ -42,6 +42,9 @@ class FakeLauncher:
     def capacity(self) -> int:
         return self._capacity
 
+    def inherited(self) -> Mapping[str, Job]:
+        return dict(self._inherited)
+
     def submit(self, job: Job) -> None:
         if job.name in self._statuses:
             raise ValueError(f"{job.name} was already submitted")

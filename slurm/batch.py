@@ -1,0 +1,107 @@
+"""Jobs sent to SLURM together, as a folder on the file system that login and compute nodes share.
+
+``<index>.json`` is a job, ``<index>.out`` a link to its log, ``<index>.status`` what its batch script says of itself,
+``id`` SLURM's number once it is known. The folder is whole before ``sbatch`` is called and carries a name that the jobs
+show in the queue: so a launcher that comes after a kill knows every job that may be there. Removing a job's files gives
+the job up: should it still begin, it finds nothing to do.
+"""
+
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from slurm.launcher import Job, Resources
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    folder: Path
+    jobs: Mapping[int, Job]
+    """By index in the array; those of a loaded batch that were not given up."""
+    size: int
+    """How many there were in the beginning: a batch of one is no array."""
+
+    @property
+    def mark(self) -> str:
+        """How the comment of its jobs in the queue begins."""
+        return f"ablate/{self.folder.name}"
+
+    def job_id(self, number: str, index: int) -> str:
+        return number if self.size == 1 else f"{number}_{index}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """What a batch script said last."""
+
+    restart: int
+    """In which of its runs: 0, and one more each time SLURM queued the job again."""
+    exit_code: int | None
+    """As a shell counts: 128 and more for signals. ``None`` while it has only begun."""
+
+
+def write_batch(root: Path, jobs: Sequence[Job]) -> Batch:
+    """A new batch. Raises ``OSError``."""
+    folder = root / secrets.token_hex(6)
+    folder.mkdir(parents=True)
+    for index, job in enumerate(jobs):
+        job_path(folder, index).write_text(json.dumps({**asdict(job), "log": str(job.log.absolute())}))
+        (folder / f"{index}.out").symlink_to(job.log.absolute())
+    (folder / "size").write_text(str(len(jobs)))
+    return Batch(folder=folder, jobs=dict(enumerate(jobs)), size=len(jobs))
+
+
+def load_batches(root: Path) -> list[tuple[Batch, str | None]]:
+    """Every batch with jobs that were not given up, and SLURM's number of it where it is known."""
+    found = []
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        try:
+            size = int((folder / "size").read_text())
+            jobs = {index: _read(path) for index in range(size) if (path := job_path(folder, index)).exists()}
+        except (OSError, ValueError, KeyError, TypeError):  # its writer was killed, so nothing of it was sent
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        number = folder / "id"
+        found.append((Batch(folder=folder, jobs=jobs, size=size), number.read_text() if number.exists() else None))
+    return found
+
+
+def write_id(batch: Batch, number: str) -> None:
+    half = batch.folder / ".id"
+    half.write_text(number)
+    half.rename(batch.folder / "id")
+
+
+def give_up(batch: Batch, index: int) -> None:
+    """Forget one job of a batch, and the batch with its last one."""
+    for name in (f"{index}.json", f"{index}.out", f"{index}.status"):
+        (batch.folder / name).unlink(missing_ok=True)
+    if not any(batch.folder.glob("*.json")):
+        shutil.rmtree(batch.folder, ignore_errors=True)
+
+
+def job_path(folder: Path, index: int) -> Path:
+    return folder / f"{index}.json"
+
+
+def read_word(batch: Batch, index: int) -> Word | None:
+    """What the batch script of a job said last; ``None`` if nothing (yet)."""
+    try:
+        text = (batch.folder / f"{index}.status").read_text()
+    except OSError:
+        return None
+    found = re.fullmatch(r"(?:begun (\d+)|ended (\d+) (\d+))\n", text)
+    if found is None:
+        return None
+    if found[1] is not None:
+        return Word(restart=int(found[1]), exit_code=None)
+    return Word(restart=int(found[2]), exit_code=int(found[3]))
+
+
+def _read(path: Path) -> Job:
+    written = json.loads(path.read_bytes())
+    return Job(**{**written, "log": Path(written["log"]), "resources": Resources(**written["resources"])})

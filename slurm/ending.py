@@ -1,0 +1,62 @@
+"""How a job stands, from what SLURM says of it and what its batch script left. Pure.
+
+SLURM has the last word on whether a job is over; on how it ended the script has, where it got to its end in the run that
+SLURM speaks of. A job that was queued again waits or runs, whatever an earlier run of it left.
+"""
+
+from signal import SIGTERM
+
+from slurm.batch import Word
+from slurm.launcher import JobState, JobStatus
+from slurm.queue import QUEUED, Seen
+
+_SHELL_SIGNALS = range(129, 193)
+"""What a shell makes of a command that a signal ended."""
+_FROM_OUTSIDE = {
+    "TIMEOUT": "it reached its time limit and had not saved its state by then",
+    "DEADLINE": "it reached its deadline",
+    "OUT_OF_MEMORY": "it needed more memory than it had asked for",
+}
+
+
+def status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | None:
+    """``None`` where the job is over but its script's last word may still be on its way here; ``patient`` says that
+    it is worth waiting for."""
+    if seen.state in QUEUED:
+        return JobStatus(state=JobState.QUEUED)
+    if not seen.ended:
+        return JobStatus(state=JobState.RUNNING)
+    if word is not None and seen.restarts is not None and word.restart != seen.restarts:
+        word = None
+    outside = _FROM_OUTSIDE.get(seen.state, "")
+    if word is not None and word.exit_code is not None:
+        return _ended(word.exit_code, f"{outside} ({seen.state})" if outside and word.exit_code else "")
+    if outside:
+        return JobStatus(state=JobState.KILLED, problem=f"{outside} ({seen.state})")
+    if seen.state == "CANCELLED":
+        if word is None:
+            return JobStatus(state=JobState.CANCELLED, problem="it was cancelled")
+        return JobStatus(state=JobState.KILLED, signal=seen.signal or SIGTERM)
+    if seen.state in ("COMPLETED", "FAILED"):
+        return None if patient else _wordless(seen, began=word is not None)
+    return JobStatus(state=JobState.LOST, problem=_said(seen))
+
+
+def _wordless(seen: Seen, *, began: bool) -> JobStatus:
+    """A script that SLURM saw end, and that could not say so itself."""
+    if seen.state == "FAILED" and seen.signal:
+        return JobStatus(state=JobState.KILLED, signal=seen.signal)
+    if seen.state == "FAILED" and seen.exit_code and began:
+        return _ended(seen.exit_code, _said(seen))
+    return JobStatus(state=JobState.LOST, problem=f"{_said(seen)}, and its script left no word")
+
+
+def _ended(code: int, problem: str) -> JobStatus:
+    if code in _SHELL_SIGNALS:
+        return JobStatus(state=JobState.KILLED, signal=code - 128, problem=problem)
+    state = JobState.FAILED if code else JobState.SUCCEEDED
+    return JobStatus(state=state, exit_code=code, problem=problem)
+
+
+def _said(seen: Seen) -> str:
+    return f"SLURM says {seen.state}" + (f" ({seen.reason})" if seen.reason else "")

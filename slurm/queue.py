@@ -1,0 +1,160 @@
+"""What SLURM says of our jobs: one question about all of them, whether or not the cluster keeps accounts.
+
+``squeue`` is asked first; it shows every job of the user, ended ones for some minutes too. Jobs it does not show any more
+are looked up with ``sacct``, and where there is no accounting, or it does not know them, with ``scontrol``. Each of the
+three is called once. The parsers are pure, and pass over lines they do not understand.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from slurm.commands import Slurm
+
+_SQUEUE = "JobArrayID:|,State:|,RestartCnt:|,exit_code:|,Reason:|,Comment:|"
+_GROWTH = 1.5
+_LONGEST = 6.0
+"""Times the shortest interval."""
+
+QUEUED = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"})
+ENDED = frozenset({
+    "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY",
+    "REVOKED",
+})  # fmt: skip
+"""States that a job does not leave. What is in neither set is some way of running."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One job, as SLURM sees it."""
+
+    state: str
+    """SLURM's word, such as ``RUNNING``."""
+    restarts: int | None = None
+    """How often it was queued again; ``None`` where that was not said."""
+    exit_code: int | None = None
+    signal: int | None = None
+    """What ended the batch script, for an ended job."""
+    reason: str = ""
+    comment: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    jobs: Mapping[str, Seen]
+    """By id, ``12`` or ``12_3``: every job of this user that ``squeue`` shows, and those asked for that others know."""
+    problem: str = ""
+    """Why nothing could be seen; then ``jobs`` is empty."""
+
+
+class Pace:
+    """When to look next: soon after something happened, later and later while nothing does."""
+
+    def __init__(self, seconds: float) -> None:
+        self._shortest = self._interval = seconds
+        self.due = 0.0
+
+    def looked(self, now: float, *, changed: bool) -> None:
+        self._interval = self._shortest if changed else min(self._interval * _GROWTH, self._shortest * _LONGEST)
+        self.due = now + self._interval
+
+    def hurry(self, now: float) -> None:
+        """Something was done that will show."""
+        self._interval = self._shortest
+        self.due = min(self.due, now + self._interval)
+
+
+def look(slurm: Slurm, ids: Iterable[str]) -> Look:
+    """All jobs of the user that are in the queue, and whatever is known of those in ``ids``."""
+    answer = slurm.ask("squeue", "--me", "--noheader", "--array", "--states=all", f"--Format={_SQUEUE}")
+    if not answer.ok:
+        return Look(jobs={}, problem=answer.problem or "squeue gives no reason")
+    found = parse_squeue(answer.text)
+    missing = sorted(set(ids) - found.keys())
+    if missing:
+        answer = slurm.ask(
+            "sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(missing)}", "--format=JobID,State,ExitCode"
+        )
+        known = parse_sacct(answer.text) if answer.ok else {}
+        if missing := [one for one in missing if one not in known]:
+            bases = sorted({one.partition("_")[0] for one in missing})
+            known |= parse_scontrol(slurm.ask("scontrol", "--oneliner", "show", "job", ",".join(bases)).text)
+        # What only the books call alive is not: the controller has forgotten it.
+        found |= {name: seen for name, seen in known.items() if name in missing or seen.ended}
+    return Look(jobs=found)
+
+
+def parse_squeue(text: str) -> dict[str, Seen]:
+    """The output of ``squeue`` with ``--array`` and our fields."""
+    found = {}
+    for line in text.splitlines():
+        fields = line.split("|", 5)
+        if len(fields) == 6 and re.fullmatch(r"\d+(_\d+)?", fields[0]):
+            name, state, restarts, exit_code, reason, comment = fields
+            code, signal = _raw_exit(exit_code)
+            found[name] = Seen(
+                state=state,
+                restarts=int(restarts) if restarts.isdigit() else None,
+                exit_code=code if state in ENDED else None,
+                signal=signal if state in ENDED else None,
+                reason="" if reason == "None" else reason,
+                comment=comment.removesuffix("|"),
+            )
+    return found
+
+
+def parse_sacct(text: str) -> dict[str, Seen]:
+    """The output of ``sacct --parsable2 --format=JobID,State,ExitCode``; the last line of a job counts."""
+    found = {}
+    for line in text.splitlines():
+        fields = line.split("|")
+        if len(fields) == 3 and re.fullmatch(r"\d+(_\d+)?", fields[0]):
+            state = fields[1].split()[0] if fields[1] else ""  # "CANCELLED by 1000"
+            code, signal = _exit(fields[2]) if state in ENDED else (None, None)
+            found[fields[0]] = Seen(state=state, exit_code=code, signal=signal)
+    return found
+
+
+def parse_scontrol(text: str) -> dict[str, Seen]:
+    """The output of ``scontrol --oneliner show job``."""
+    found = {}
+    for line in text.splitlines():
+        words = dict(word.split("=", 1) for word in line.split() if "=" in word)
+        name, state = words.get("JobId", ""), words.get("JobState", "")
+        if "ArrayTaskId" in words:
+            name = f"{words.get('ArrayJobId')}_{words['ArrayTaskId']}"
+        if re.fullmatch(r"\d+(_\d+)?", name) and state:
+            code, signal = _exit(words.get("ExitCode", "")) if state in ENDED else (None, None)
+            restarts = words.get("Restarts", "")
+            reason = words.get("Reason", "None")
+            found[name] = Seen(
+                state=state,
+                restarts=int(restarts) if restarts.isdigit() else None,
+                exit_code=code,
+                signal=signal,
+                reason="" if reason == "None" else reason,
+            )
+    return found
+
+
+def _raw_exit(text: str) -> tuple[int | None, int | None]:
+    """Exit code and signal as ``squeue`` has them: what the kernel says of an ended process, in one number."""
+    if not text.isdigit():
+        return _exit(text)
+    return int(text) >> 8, int(text) & 0x7F or None
+
+
+def _exit(text: str) -> tuple[int | None, int | None]:
+    """Of ``3:0`` or ``0:9``."""
+    found = re.fullmatch(r"(\d+):(\d+)", text)
+    return (int(found[1]), int(found[2]) or None) if found else (None, None)
+
+
+def max_array_size(slurm: Slurm) -> int:
+    """Most jobs in an array; SLURM's own default where it does not say."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", slurm.ask("scontrol", "show", "config").text, re.MULTILINE)
+    return int(found[1]) if found else 1001

@@ -1,0 +1,16 @@
+"""Calls the function a job names."""
+
+import importlib
+from typing import Any
+
+from slurm.launcher import EXIT_ERROR, EXIT_OK
+
+
+def call(target: str, payload: dict[str, Any]) -> int:
+    """Its exit code. Raises whatever it raises, but for ``SystemExit``."""
+    module, _, function = target.partition(":")
+    try:
+        code = getattr(importlib.import_module(module), function)(payload)
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) or stop.code is None else EXIT_ERROR
+    return EXIT_OK if code is None else int(code)
