@@ -26,7 +26,7 @@ from ablations.snapshot import STATES, Status, running_job
 from ablations.stages import Stage
 from ablations.store import StageFolder, Store, Warn, store_errors
 from ablations.trials import State, TrialFolders
-from slurm.launcher import Job, JobStatus, Launcher, Resources
+from slurm.launcher import Job, JobState, JobStatus, Launcher, Resources
 
 SAME_FAILURES = 3
 """Jobs, of as many arms, that fail in the same way before anything of their kind worked: no further ones are tried."""
@@ -58,6 +58,10 @@ class Dispatcher:
         self._folders = TrialFolders(self._folder, store)
         self._backlog = Backlog()
         self._active: dict[str, Work] = {}
+        self._queued: set[str] = set()
+        """Of the active jobs, those that the launcher has not started yet."""
+        self._unwanted: set[str] = set()
+        """Jobs of an earlier run that nothing needs, until they have ended."""
         self.records: dict[str, dict[str, Any]] = {}
         """Records of the trials that have ended, by key."""
         self._counts: Counter[str] = Counter()
@@ -74,6 +78,7 @@ class Dispatcher:
         self._running_file = RunningFile(self._folder)
         self._stopping = False
         self.extend(plan)
+        self._take_over()
 
     def extend(self, plan: Plan) -> None:
         """Take in the trials of ``plan``; those known already stay as they are. Raises ``StoreError``."""
@@ -87,13 +92,17 @@ class Dispatcher:
     def advance(self) -> Status:
         """Do everything that can be done now. Raises ``StoreError``, ``LauncherError``."""
         with store_errors(self._store.root):
-            for name, status in self._launcher.jobs().items():
-                if status.state.ended and name in self._active:
+            statuses = self._launcher.jobs()
+            self._note_started({name for name, status in statuses.items() if status.state == JobState.QUEUED})
+            for name, status in statuses.items():
+                if status.state.ended:
                     self._launcher.forget(name)
-                    self._settle(self._active.pop(name), status)
+                    self._unwanted.discard(name)
+                    if name in self._active:
+                        self._settle(self._active.pop(name), status)
             while self._has_room() and (work := self._backlog.take(self._clock())) is not None:
                 self._start(work)
-            self._running_file.update(self._active.values())
+            self._running_file.update(self._running())
             return self.status()
 
     @property
@@ -134,12 +143,35 @@ class Dispatcher:
 
     def status(self) -> Status:
         counts = {**dict.fromkeys(STATES, 0), **self._counts}
-        counts["running"] = sum(work.job.trial is not None for work in self._active.values())
+        counts["running"] = sum(work.job.trial is not None for work in self._running())
         counts["waiting"] = len(self._unfinished) - counts["running"]
-        running = tuple(running_job(entry(work), self._store.root) for work in self._active.values())
+        running = tuple(running_job(entry(work), self._store.root) for work in self._running())
         return Status(name=self._plan.sweep.name, counts=counts, running=running, problem=self.problem)
 
+    def _running(self) -> list[Work]:
+        return [work for name, work in self._active.items() if name not in self._queued]
+
+    def _note_started(self, queued: set[str]) -> None:
+        for name in self._queued - queued:
+            if name in self._active:
+                self._active[name].started = time.time()
+        self._queued = queued
+
     # Reading what is there
+
+    def _take_over(self) -> None:
+        """Go on with the jobs that an earlier run left in the queue, and end those that nothing needs any more."""
+        for name, job in self._launcher.inherited().items():
+            work = self._backlog.find(name)
+            if work is None:
+                self._unwanted.add(name)
+                self._launcher.cancel(name)
+                continue
+            work.attempt, work.started = job.payload["attempt"], time.time()
+            self._active[name] = work
+        if self._active:
+            with store_errors(self._store.root):
+                self._regroup()
 
     def _admit(self, trial: Trial) -> None:
         self._unfinished[trial.key] = trial
@@ -189,7 +221,7 @@ class Dispatcher:
         if not left:
             self._complete(work)
             return
-        if holder(self._stage(left[0]).path) is not None:
+        if work.name in self._unwanted or holder(self._stage(left[0]).path) is not None:
             self._backlog.hold(work, self._clock())
             return
         work.attempt = 1 + (work.attempt or self._earlier_attempts(work))

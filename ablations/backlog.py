@@ -75,6 +75,10 @@ class Backlog:
                 heapq.heappush(self._ready, work)
         return works
 
+    def find(self, name: str) -> Work | None:
+        """A job that is not over."""
+        return self._works.get(name)
+
     def take(self, now: float) -> Work | None:
         """The first job that can start, taken out; ``None`` if there is none at this time."""
         for work in [work for work in self._held if work.look_again <= now]:

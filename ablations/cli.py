@@ -83,6 +83,13 @@ def plan(sweep: SweepFile, store: Store = DEFAULT_STORE, workers: Workers = None
 def run(
     sweep: SweepFile,
     store: Store = DEFAULT_STORE,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Run the jobs on a SLURM cluster: a profile's name or file. [default: on this machine]",
+            show_default=False,
+        ),
+    ] = None,
     workers: Workers = None,
     tracking_uri: TrackingUri = None,
     json_output: Json = False,
@@ -95,7 +102,13 @@ def run(
     from ablations.run import run_sweep
 
     return run_sweep(
-        sweep, store=store, workers=workers, tracking_uri=tracking_uri, json_output=json_output, quiet=quiet
+        sweep,
+        store=store,
+        workers=workers,
+        tracking_uri=tracking_uri,
+        json_output=json_output,
+        quiet=quiet,
+        profile=profile,
     )
 
 

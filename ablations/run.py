@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,9 @@ from ablations.data_files import RememberedDigests
 from ablations.dispatch import Ended, dispatch, hold_sweep
 from ablations.errors import OK, STOPPED, TRIALS_FAILED, StoreError
 from ablations.invocation import command
+from ablations.launchers import on_cluster, on_this_machine
 from ablations.plan import Plan, make_plan, plan_document
+from ablations.profile_file import Cluster, find_cluster
 from ablations.progress import Display, open_display
 from ablations.provenance import provenance
 from ablations.search import SearchDriver
@@ -29,23 +30,25 @@ from ablations.sweep import Search, Sweep
 from ablations.sweep_file import read_sweep
 from ablations.sync import BackgroundSync
 from ablations.tracking_marker import DATABASE
-from mm1core.stages import KINDS, PretrainStage
 from reports.build import build_report
 from reports.records import ReportError
-from slurm.launcher import Resources
-from slurm.local import LocalLauncher
-from slurm.machine import cores, gpus
 
-_LIBRARIES = ("torch", "lightning.pytorch", "transformers", "tokenizers", "ablations.job")
-"""What every job imports; the fork server imports it once."""
 _SYNC_EVERY = 15.0
 """Seconds between two writings of MLflow while jobs run."""
 
 
 def run_sweep(
-    sweep_path: Path, *, store: Path, workers: int | None, tracking_uri: str | None, json_output: bool, quiet: bool
+    sweep_path: Path,
+    *,
+    store: Path,
+    workers: int | None,
+    tracking_uri: str | None,
+    json_output: bool,
+    quiet: bool,
+    profile: str | None = None,
 ) -> int:
-    """Run the sweep to its end. Returns an exit code; raises ``AblationError``."""
+    """Run the sweep to its end, with ``profile`` on that cluster. Returns an exit code; raises ``AblationError``."""
+    cluster = None if profile is None else find_cluster(profile)
     digests = RememberedDigests(store)
     sweep = read_sweep(sweep_path, digest_of=digests)
     # Before anything is written, so that a sweep that cannot be planned leaves no trace.
@@ -60,9 +63,10 @@ def run_sweep(
         sync = BackgroundSync(folder, store=store, uri=tracking_uri)
         try:
             with open_display(quiet=quiet) as display:
-                ended = _dispatch(sweep, plan, place, workers, display, taken_over, sync)
+                ended = _dispatch(sweep, plan, place, cluster, workers, display, taken_over, sync)
             if ended.stopped:
-                again = command("run", str(sweep_path), store=store, tracking_uri=tracking_uri)
+                where = [] if profile is None else ["--profile", profile]
+                again = command("run", str(sweep_path), *where, store=store, tracking_uri=tracking_uri)
                 return _say_stopped(again, ended.status, json_output=json_output)
             summary = _report(folder, store)
             _write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
@@ -75,13 +79,13 @@ def _dispatch(
     sweep: Sweep,
     plan: Plan | None,
     store: Store,
+    cluster: Cluster | None,
     workers: int | None,
     display: Display,
     taken_over: threading.Event,
     sync: BackgroundSync,
 ) -> Ended:
     folder = store.sweep(sweep.name)
-    resources, capacity = _share(sweep, workers, display)
 
     def save(plan: Plan) -> None:
         _write_changed(folder / "plan.json", json.dumps(plan_document(plan), ensure_ascii=False) + "\n")
@@ -100,12 +104,10 @@ def _dispatch(
             search = SearchDriver(sweep, folder, store=store.root, save=save, warn=display.warn)
             plan = search.plan()
         save(plan)
-    launcher = LocalLauncher(
-        modules=_modules(plan),
-        capacity=capacity,
-        gpus=gpus() if resources.gpus else (),
-        log=folder / "server.log",
-    )
+    if cluster is None:
+        launcher, resources = on_this_machine(sweep, plan, workers=workers, folder=folder, warn=display.warn)
+    else:
+        launcher, resources = on_cluster(sweep, cluster, workers=workers, folder=folder)
     try:
         return dispatch(
             plan,
@@ -128,34 +130,6 @@ def _write_changed(path: Path, text: str) -> None:
         if path.read_text(encoding="utf-8") == text:
             return
     write_text(path, text)
-
-
-def _share(sweep: Sweep, workers: int | None, display: Display) -> tuple[Resources, int]:
-    """What each job gets of this machine, and how many run side by side."""
-    wanted, devices = sweep.resources, gpus()
-    if wanted.gpus and len(devices) >= wanted.gpus:
-        return Resources(cpus=wanted.cpus, gpus=wanted.gpus), min(len(devices) // wanted.gpus, workers or len(devices))
-    if wanted.gpus:
-        display.warn(f"resources.gpus is {wanted.gpus} and this machine has {len(devices)}: running on the CPU")
-    return Resources(cpus=wanted.cpus), workers or max(1, cores() // wanted.cpus)
-
-
-def _modules(plan: Plan) -> list[str]:
-    """What the fork server imports: the libraries, the stages' own modules, the decoders' classes."""
-    stages = plan.stages().values()
-    kinds = {stage.kind for stage in stages} or KINDS.keys()  # a search has no arms yet
-    models = {stage.config.decoder.architecture for stage in stages if isinstance(stage.config, PretrainStage)}
-    targets = sorted(KINDS[kind].target.partition(":")[0] for kind in kinds)
-    return [*_LIBRARIES, *targets, *sorted(name for model in models if (name := _model_module(model)))]
-
-
-def _model_module(architecture: str) -> str | None:
-    """Where Transformers keeps an architecture, found without importing it."""
-    name = architecture.replace("-", "_")
-    spec = find_spec("transformers")
-    places = (spec.submodule_search_locations or []) if spec else []
-    known = any((Path(place) / "models" / name / f"modeling_{name}.py").exists() for place in places)
-    return f"transformers.models.{name}.modeling_{name}" if known else None
 
 
 def _report(folder: Path, store: Path) -> dict[str, Any]:

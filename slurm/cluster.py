@@ -8,15 +8,15 @@ time works on a folder; what it keeps there are the jobs that were not forgotten
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from slurm.batch import Batch, give_up, load_batches, read_word, write_batch, write_id
 from slurm.commands import Slurm
 from slurm.ending import status_of
-from slurm.launcher import Job, JobState, JobStatus, LauncherError, Resources
+from slurm.launcher import Job, JobState, JobStatus, LauncherError
 from slurm.profile import Profile
 from slurm.queue import Look, Pace, Seen, look, max_array_size
 from slurm.submission import NoAnswer, QueueFull, Refused, send
@@ -168,14 +168,16 @@ class ClusterLauncher:
             sent.number = number
             write_id(sent.batch, number)
         found = seen.get(sent.id) if sent.id is not None else None
-        if found is None or (found.ended and found.state == "" ):
+        if found is None:
             sent.unseen += 1
             if sent.unseen >= _UNSEEN_LOOKS:
                 self._vanish(name, sent)
             return
         sent.unseen = 0
         word = read_word(sent.batch, sent.index) if found.ended else None
-        if found.ended and sent.over_since is None:
+        if not found.ended:
+            sent.over_since = None
+        elif sent.over_since is None:
             sent.over_since = now
         patient = sent.over_since is None or now - sent.over_since < _WORD_PATIENCE
         status = status_of(found, word, patient=patient)

@@ -37,6 +37,7 @@ class FakeLauncher:
         self._queue: list[Job] = []
         self._running: dict[str, tuple[float, Job, Simulation]] = {}
         self._changed = False
+        self._inherited: dict[str, Job] = {}
 
     @property
     def capacity(self) -> int:
@@ -78,6 +79,11 @@ class FakeLauncher:
         elif any(job.name == name for job in self._queue):
             self._queue = [job for job in self._queue if job.name != name]
             self._set(name, JobStatus(state=JobState.CANCELLED))
+
+    def inherit(self, job: Job) -> None:
+        """What a launcher before this one left: a job in the queue."""
+        self.submit(job)
+        self._inherited[job.name] = job
 
     def lose(self, name: str) -> None:
         """What happens to jobs when the machinery that runs them dies."""

@@ -1,0 +1,72 @@
+"""Where the jobs of a sweep run, and what each of them gets: this machine, or a SLURM cluster by its profile."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from ablations.plan import Plan
+from ablations.profile_file import Cluster
+from ablations.store import Warn
+from ablations.sweep import Sweep
+from mm1core.stages import KINDS, PretrainStage
+from slurm.launcher import Launcher, Resources
+from slurm.local import LocalLauncher
+from slurm.machine import cores, gpus
+
+_LIBRARIES = ("torch", "lightning.pytorch", "transformers", "tokenizers", "ablations.job")
+"""What every job imports; the fork server imports it once."""
+
+
+def on_this_machine(
+    sweep: Sweep, plan: Plan, *, workers: int | None, folder: Path, warn: Warn
+) -> tuple[Launcher, Resources]:
+    resources, capacity = share(sweep, workers, warn)
+    launcher = LocalLauncher(
+        modules=modules(plan),
+        capacity=capacity,
+        gpus=gpus() if resources.gpus else (),
+        log=folder / "server.log",
+    )
+    return launcher, resources
+
+
+def on_cluster(sweep: Sweep, cluster: Cluster, *, workers: int | None, folder: Path) -> tuple[Launcher, Resources]:
+    from slurm.cluster import ClusterLauncher  # imports submitit
+    from slurm.commands import Slurm
+
+    wanted = sweep.resources
+    launcher = ClusterLauncher(
+        profile=cluster.profile,
+        folder=folder / "cluster",
+        title=sweep.name,
+        slurm=Slurm(cluster.environment),
+        capacity=workers,
+    )
+    return launcher, Resources(cpus=wanted.cpus, gpus=wanted.gpus, memory=wanted.memory, time=wanted.time)
+
+
+def share(sweep: Sweep, workers: int | None, warn: Warn) -> tuple[Resources, int]:
+    """What each job gets of this machine, and how many run side by side."""
+    wanted, devices = sweep.resources, gpus()
+    if wanted.gpus and len(devices) >= wanted.gpus:
+        return Resources(cpus=wanted.cpus, gpus=wanted.gpus), min(len(devices) // wanted.gpus, workers or len(devices))
+    if wanted.gpus:
+        warn(f"resources.gpus is {wanted.gpus} and this machine has {len(devices)}: running on the CPU")
+    return Resources(cpus=wanted.cpus), workers or max(1, cores() // wanted.cpus)
+
+
+def modules(plan: Plan) -> list[str]:
+    """What the fork server imports: the libraries, the stages' own modules, the decoders' classes."""
+    stages = plan.stages().values()
+    kinds = {stage.kind for stage in stages} or KINDS.keys()  # a search has no arms yet
+    models = {stage.config.decoder.architecture for stage in stages if isinstance(stage.config, PretrainStage)}
+    targets = sorted(KINDS[kind].target.partition(":")[0] for kind in kinds)
+    return [*_LIBRARIES, *targets, *sorted(name for model in models if (name := _model_module(model)))]
+
+
+def _model_module(architecture: str) -> str | None:
+    """Where Transformers keeps an architecture, found without importing it."""
+    name = architecture.replace("-", "_")
+    spec = find_spec("transformers")
+    places = (spec.submodule_search_locations or []) if spec else []
+    known = any((Path(place) / "models" / name / f"modeling_{name}.py").exists() for place in places)
+    return f"transformers.models.{name}.modeling_{name}" if known else None

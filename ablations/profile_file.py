@@ -1,0 +1,133 @@
+"""Finds and reads the profile of a cluster. All its mistakes are reported together, as those of a sweep file are.
+
+A name stands for ``NAME.yaml`` in the user's folder of profiles, a path for itself. ``devcluster`` is built in: the
+development cluster of this user, if it is up.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from ablations.border import Refused, check
+from ablations.devcluster import default_folder
+from ablations.errors import BadInput, Problem, SweepError, nearest
+from ablations.sweep_file import TIME
+from ablations.yaml_lines import Document, read_yaml
+from slurm import devcluster
+from slurm.profile import Profile
+
+DEVCLUSTER = "devcluster"
+_OURS = ("array", "error", "job-name", "open-mode", "output", "requeue")
+"""Options of ``sbatch`` that the program needs as it sets them."""
+_KEYS = {"gpus-per-node": "gpu_type", "gres": "gpu_type", "gpus": "gpu_type"} | {
+    key: key for key in ("partition", "account", "qos", "time")
+}
+"""Options that a key of the profile stands for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Where to submit, and how."""
+
+    profile: Profile
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What SLURM's commands need to find it."""
+
+
+def profiles_folder() -> Path:
+    """One a user, like the programs' other settings."""
+    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(config) / "ablate" / "profiles"
+
+
+def find_cluster(name: str) -> Cluster:
+    """The cluster of a profile given by name or path. Raises ``SweepError``, ``BadInput``."""
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        return Cluster(profile=read_profile(Path(name)))
+    if name == DEVCLUSTER:
+        return _devcluster()
+    folder = profiles_folder()
+    file = folder / f"{name}.yaml"
+    if not file.exists():
+        names = [DEVCLUSTER, *sorted(path.stem for path in folder.glob("*.yaml"))]
+        near = nearest(name, names)
+        raise BadInput(
+            f"--profile {name}: there is no {file}; allowed: {', '.join(names)}, or the path of a profile file"
+            + (f"; did you mean {near!r}?" if near else "")
+        )
+    return Cluster(profile=read_profile(file))
+
+
+def _devcluster() -> Cluster:
+    status = devcluster.status(default_folder())
+    if not status.up:
+        raise BadInput(f"--profile {DEVCLUSTER}: the cluster in {status.folder} is not up; `ablate devcluster up` starts it")
+    return Cluster(profile=Profile(poll_seconds=1.0), environment={"SLURM_CONF": str(status.slurm_conf)})
+
+
+def read_profile(file: Path) -> Profile:
+    """A checked profile. Raises ``SweepError`` with every mistake found."""
+    document = read_yaml(file)
+    allowed = ", ".join(item.name for item in fields(Profile))
+    if not isinstance(document.content, dict):
+        raise SweepError(Problem(file=file, line=1, problem="is not a profile", allowed=allowed))
+    hints = get_type_hints(Profile)
+    problems = [
+        document.problem((name,), "is no key of a profile", allowed=allowed, nearest=nearest(name, hints))
+        for name in document.content
+        if name not in hints
+    ]
+    values: dict[str, Any] = {}
+    for name in hints.keys() & document.content.keys():
+        try:
+            values[name] = check(hints[name], document.content[name])
+        except Refused as refused:
+            place = (name, *refused.inside)
+            problems.append(
+                document.problem(place, refused.problem, allowed=refused.allowed, nearest=refused.nearest)
+            )
+    profile = Profile(**values)
+    problems += _check_rest(profile, document)
+    if problems:
+        raise SweepError(sorted(problems, key=lambda problem: problem.line or 0))
+    return profile
+
+
+def _check_rest(profile: Profile, document: Document) -> list[Problem]:
+    """What a type alone does not say."""
+    problems = []
+
+    def require(condition: bool, path: tuple[str | int, ...], problem: str) -> None:
+        if not condition:
+            problems.append(document.problem(path, problem))
+
+    for key in ("partition", "account", "qos", "gpu_type", "python"):
+        value = getattr(profile, key)
+        require(value is None or _one_line(value), (key,), f"{value!r} must be one line of text")
+    require(
+        profile.time is None or TIME.fullmatch(profile.time) is not None,
+        ("time",),
+        f'{profile.time!r} is not hours:minutes:seconds, such as "4:00:00"',
+    )
+    require(profile.max_jobs >= 1, ("max_jobs",), f"{profile.max_jobs} must be positive")
+    require(profile.poll_seconds >= 1, ("poll_seconds",), f"{profile.poll_seconds} must be at least 1")
+    for name, value in profile.flags.items():
+        place = ("flags", name)
+        if re.fullmatch(r"[a-z][a-z-]+", name) is None:
+            require(False, place, "is no option of sbatch; write its long name without dashes in front, such as exclude")
+        elif name in _OURS:
+            require(False, place, f"is set by ablate; not allowed: {', '.join(_OURS)}")
+        elif name in _KEYS:
+            require(False, place, f"has a key of its own; write {_KEYS[name]} in the profile")
+        elif value is False:
+            require(False, place, "is false; write null to take an option away, or leave it out")
+        elif isinstance(value, str):
+            require(_one_line(value), place, f"{value!r} must be one line of text")
+    return problems
+
+
+def _one_line(text: str) -> bool:
+    return bool(text.strip()) and len(text.splitlines()) == 1
