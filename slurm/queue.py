@@ -1,8 +1,8 @@
 """What SLURM says of our jobs: one question about all of them, whether or not the cluster keeps accounts.
 
 ``squeue`` is asked first; it shows every job of the user, ended ones for some minutes too. Jobs it does not show any more
-are looked up with ``sacct``, and where there is no accounting, or it does not know them, with ``scontrol``. Each of the
-three is called once. The parsers are pure, and pass over lines they do not understand.
+are looked up with one call of ``sacct``, and where there is no accounting, or it does not know them, with ``scontrol``,
+which takes one array at a time. The parsers are pure, and pass over lines they do not understand.
 """
 
 import re
@@ -80,9 +80,8 @@ def look(slurm: Slurm, ids: Iterable[str]) -> Look:
             "sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(missing)}", "--format=JobID,State,ExitCode"
         )
         known = parse_sacct(answer.text) if answer.ok else {}
-        if missing := [one for one in missing if one not in known]:
-            bases = sorted({one.partition("_")[0] for one in missing})
-            known |= parse_scontrol(slurm.ask("scontrol", "--oneliner", "show", "job", ",".join(bases)).text)
+        for number in sorted({one.partition("_")[0] for one in missing if one not in known}):
+            known |= parse_scontrol(slurm.ask("scontrol", "--oneliner", "show", "job", number).text)
         # What only the books call alive is not: the controller has forgotten it.
         found |= {name: seen for name, seen in known.items() if name in missing or seen.ended}
     return Look(jobs=found)

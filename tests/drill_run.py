@@ -1,7 +1,7 @@
 """Runs the drill sweep of ``tally`` through the whole dispatcher, as ``ablate run`` does with a sweep file.
 
 Arguments: the store, a sweep's name, and JSON with the arguments of ``tally.drill``, ``faults`` (a stage's name to its
-fault) and ``workers``. Prints the trials by state; exits as ``ablate`` would.
+fault), ``workers``, and ``slurm_conf`` to run on that cluster. Prints the trials by state; exits as ``ablate`` would.
 """
 
 import json
@@ -17,8 +17,11 @@ from ablations.errors import OK, STOPPED, TRIALS_FAILED, AblationError
 from ablations.plan import Plan, plan_document
 from ablations.progress import open_display
 from ablations.store import Store, write_json
-from slurm.launcher import Resources
+from slurm.cluster import ClusterLauncher
+from slurm.commands import Slurm
+from slurm.launcher import Launcher, Resources
 from slurm.local import LocalLauncher
+from slurm.profile import Profile
 
 
 def with_faults(plan: Plan, faults: dict[str, str]) -> Plan:
@@ -31,9 +34,22 @@ def with_faults(plan: Plan, faults: dict[str, str]) -> Plan:
     return replace(plan, trials=tuple(replace(trial, stages=tuple(map(broken, trial.stages))) for trial in plan.trials))
 
 
+def open_launcher(folder: Path, *, workers: int, slurm_conf: str | None) -> Launcher:
+    if slurm_conf is None:
+        return LocalLauncher(modules=["tally", "ablations.job"], capacity=workers, log=folder / "server.log")
+    python = f"{sys.executable} {Path(__file__).with_name('tally_python.py')}"
+    return ClusterLauncher(
+        profile=Profile(poll_seconds=0.2, python=python),
+        folder=folder / "cluster",
+        title="drill",
+        slurm=Slurm({"SLURM_CONF": slurm_conf}),
+    )
+
+
 def main(root: str, name: str, options: str) -> int:
     settings = json.loads(options)
     faults, workers = settings.pop("faults", {}), settings.pop("workers", 2)
+    slurm_conf = settings.pop("slurm_conf", None)
     plan = with_faults(drill(**settings), faults)
     plan = replace(plan, sweep=replace(plan.sweep, name=name))
     store = Store(Path(root))
@@ -41,9 +57,7 @@ def main(root: str, name: str, options: str) -> int:
         store.prepare()
         with hold_sweep(store, name) as taken_over, open_display(quiet=False) as display:
             write_json(store.sweep(name) / "plan.json", plan_document(plan))
-            launcher = LocalLauncher(
-                modules=["tally", "ablations.job"], capacity=workers, log=store.sweep(name) / "server.log"
-            )
+            launcher = open_launcher(store.sweep(name), workers=workers, slurm_conf=slurm_conf)
             try:
                 ended = dispatch(
                     plan,

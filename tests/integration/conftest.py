@@ -20,13 +20,13 @@ def slurm_conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         require_packages(accounting=False)
     except DevclusterRefused as missing:
         pytest.skip(str(missing))
-    # Where `--profile devcluster` looks for it, if this is the state folder of a user.
     folder = tmp_path_factory.mktemp("state") / "ablate" / "devcluster"
     yield devcluster.up(folder, Shape(nodes=1, gpus=1)).slurm_conf
     devcluster.down(folder)
 
 
 @pytest.fixture
-def on_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs find the tests' modules, and a profile's cluster is that of ``slurm_conf``."""
+def on_nodes(slurm_conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs find the tests' modules, and the profile ``devcluster`` is the cluster of ``slurm_conf``."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(slurm_conf.parents[2]))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
