@@ -131,7 +131,7 @@ class Dispatcher:
 
     def prune(self, arm: str) -> None:
         """Give up the unfinished trials of an arm: the running ones stop at their next step. Raises ``StoreError``."""
-        running = {work.job.trial.key for work in self._active.values() if work.job.trial is not None}
+        running = {work.job.trial.key: name for name, work in self._active.items() if work.job.trial is not None}
         with store_errors(self._store.root):
             for trial in [trial for trial in self._unfinished.values() if trial.arm.key == arm]:
                 marker = self._folders.marker(trial)
@@ -139,6 +139,8 @@ class Dispatcher:
                 marker.touch()
                 if trial.key not in running:
                     self._finish(trial, "pruned")
+                elif running[trial.key] in self._queued:
+                    self._launcher.cancel(running[trial.key])
             self._regroup()
 
     def status(self) -> Status:

@@ -6,18 +6,19 @@ development cluster of this user, if it is up.
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from ablations.border import Refused, check
+from ablations.border import Refused, check, words
 from ablations.devcluster import default_folder
 from ablations.errors import BadInput, Problem, SweepError, nearest
 from ablations.sweep_file import TIME
 from ablations.yaml_lines import Document, read_yaml
 from slurm import devcluster
-from slurm.profile import Profile
+from slurm.profile import Flag, Profile
 
 DEVCLUSTER = "devcluster"
 _OURS = ("array", "error", "job-name", "open-mode", "output", "requeue")
@@ -45,6 +46,17 @@ def profiles_folder() -> Path:
 
 def find_cluster(name: str) -> Cluster:
     """The cluster of a profile given by name or path. Raises ``SweepError``, ``BadInput``."""
+    cluster = _find(name)
+    missing = [command for command in ("sbatch", "srun", "squeue", "scancel") if shutil.which(command) is None]
+    if missing:
+        raise BadInput(
+            f"--profile {name}: this machine has no {', '.join(missing)}; run it where SLURM's commands are, such as "
+            "a login node of the cluster"
+        )
+    return cluster
+
+
+def _find(name: str) -> Cluster:
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return Cluster(profile=read_profile(Path(name)))
     if name == DEVCLUSTER:
@@ -64,7 +76,9 @@ def find_cluster(name: str) -> Cluster:
 def _devcluster() -> Cluster:
     status = devcluster.status(default_folder())
     if not status.up:
-        raise BadInput(f"--profile {DEVCLUSTER}: the cluster in {status.folder} is not up; `ablate devcluster up` starts it")
+        raise BadInput(
+            f"--profile {DEVCLUSTER}: the cluster in {status.folder} is not up; `ablate devcluster up` starts it"
+        )
     return Cluster(profile=Profile(poll_seconds=1.0), environment={"SLURM_CONF": str(status.slurm_conf)})
 
 
@@ -85,9 +99,12 @@ def read_profile(file: Path) -> Profile:
         try:
             values[name] = check(hints[name], document.content[name])
         except Refused as refused:
-            place = (name, *refused.inside)
+            # Of a value that may be of several types, the check names the one it tried last.
+            inside, allowed_here = (
+                (refused.inside[:1], words(Flag)) if name == "flags" else (refused.inside, refused.allowed)
+            )
             problems.append(
-                document.problem(place, refused.problem, allowed=refused.allowed, nearest=refused.nearest)
+                document.problem((name, *inside), refused.problem, allowed=allowed_here, nearest=refused.nearest)
             )
     profile = Profile(**values)
     problems += _check_rest(profile, document)
@@ -117,7 +134,9 @@ def _check_rest(profile: Profile, document: Document) -> list[Problem]:
     for name, value in profile.flags.items():
         place = ("flags", name)
         if re.fullmatch(r"[a-z][a-z-]+", name) is None:
-            require(False, place, "is no option of sbatch; write its long name without dashes in front, such as exclude")
+            require(
+                False, place, "is no option of sbatch; write its long name without dashes in front, such as exclude"
+            )
         elif name in _OURS:
             require(False, place, f"is set by ablate; not allowed: {', '.join(_OURS)}")
         elif name in _KEYS:

@@ -2,8 +2,8 @@
 
 Promises what ``launcher.Launcher`` says. Besides: what is submitted between two looks goes to SLURM together, jobs of
 equal resources as an array; a limit on the number of jobs makes the rest wait here; jobs outlive a launcher that is
-killed, and the next one on the same folder inherits them. SLURM is asked about all jobs at once, rarely. One launcher at a
-time works on a folder; what it keeps there are the jobs that were not forgotten.
+killed, and the next one on the same folder inherits them. SLURM is asked about all jobs at once, rarely. One launcher
+at a time works on a folder; what it keeps there are the jobs that were not forgotten.
 """
 
 import shutil
@@ -193,6 +193,9 @@ class ClusterLauncher:
             self._set(name, _QUEUED)
             return
         word = read_word(sent.batch, sent.index)
+        if word is None and name in self._asked:  # of an array, SLURM forgets at once what was cancelled in the queue
+            self._set(name, JobStatus(state=JobState.CANCELLED))
+            return
         ended = None if word is None else status_of(Seen(state="COMPLETED"), word, patient=True)
         self._set(name, ended or JobStatus(state=JobState.LOST, problem=f"SLURM does not know job {sent.id} any more"))
 

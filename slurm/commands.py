@@ -1,5 +1,5 @@
-"""Calls of SLURM's own commands, as if from a fresh shell: what an outer job or a user's habits put into the environment
-does not reach them, and Ctrl-C on the terminal is not for them."""
+"""Calls of SLURM's own commands, as if from a fresh shell: what an outer job or a user's habits put into the
+environment does not reach them, and Ctrl-C on the terminal is not for them."""
 
 import os
 import subprocess

@@ -1,7 +1,7 @@
 """How a job stands, from what SLURM says of it and what its batch script left. Pure.
 
-SLURM has the last word on whether a job is over; on how it ended the script has, where it got to its end in the run that
-SLURM speaks of. A job that was queued again waits or runs, whatever an earlier run of it left.
+SLURM has the last word on whether a job is over; on how it ended the script has, where it got to its end in the run
+that SLURM speaks of. A job that was queued again waits or runs, whatever an earlier run of it left.
 """
 
 from signal import SIGTERM

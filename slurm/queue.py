@@ -1,8 +1,8 @@
 """What SLURM says of our jobs: one question about all of them, whether or not the cluster keeps accounts.
 
-``squeue`` is asked first; it shows every job of the user, ended ones for some minutes too. Jobs it does not show any more
-are looked up with one call of ``sacct``, and where there is no accounting, or it does not know them, with ``scontrol``,
-which takes one array at a time. The parsers are pure, and pass over lines they do not understand.
+``squeue`` is asked first; it shows every job of the user, ended ones for some minutes too. Jobs it does not show any
+more are looked up with one call of ``sacct``, and where there is no accounting, or it does not know them, with
+``scontrol``, which takes one array at a time. The parsers are pure, and pass over lines they do not understand.
 """
 
 import re
@@ -16,7 +16,9 @@ _GROWTH = 1.5
 _LONGEST = 6.0
 """Times the shortest interval."""
 
-QUEUED = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"})
+QUEUED = frozenset(
+    {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
+)
 ENDED = frozenset({
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY",
     "REVOKED",
@@ -79,11 +81,12 @@ def look(slurm: Slurm, ids: Iterable[str]) -> Look:
         answer = slurm.ask(
             "sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(missing)}", "--format=JobID,State,ExitCode"
         )
-        known = parse_sacct(answer.text) if answer.ok else {}
+        # What only the accounts call alive is not: the controller has forgotten it.
+        ended = {name: seen for name, seen in parse_sacct(answer.text).items() if seen.ended}
+        known = {name: seen for name, seen in ended.items() if name in missing}
         for number in sorted({one.partition("_")[0] for one in missing if one not in known}):
             known |= parse_scontrol(slurm.ask("scontrol", "--oneliner", "show", "job", number).text)
-        # What only the books call alive is not: the controller has forgotten it.
-        found |= {name: seen for name, seen in known.items() if name in missing or seen.ended}
+        found |= {name: known[name] for name in missing if name in known}
     return Look(jobs=found)
 
 
@@ -107,7 +110,10 @@ def parse_squeue(text: str) -> dict[str, Seen]:
 
 
 def parse_sacct(text: str) -> dict[str, Seen]:
-    """The output of ``sacct --parsable2 --format=JobID,State,ExitCode``; the last line of a job counts."""
+    """The output of ``sacct --parsable2 --format=JobID,State,ExitCode``; the last line of a job counts.
+
+    ``sacct`` shows an exit code of 139, which stands for signal 11, as 11: what the job's script said is better.
+    """
     found = {}
     for line in text.splitlines():
         fields = line.split("|")

@@ -1,15 +1,15 @@
 """Makes the batch script of a batch of jobs, and hands it to ``sbatch``.
 
-The script is submitit's: ``SlurmExecutor`` knows sbatch's options and their spelling. What it runs, and how it is sent, is
-ours, because of three things that submitit's own ``submit`` does: it starts its own process in the job, which installs
-handlers for SIGTERM and SIGUSR2 and requeues by itself (a job of ours has exactly one owner of signals, and SLURM may have
-requeued it already: then a success is reported as an error); it gives the job its work only after sbatch has returned, so
-a kill in between leaves a job without work; and ``sbatch`` gets the whole environment, the terminal's Ctrl-C included.
+The script is submitit's: ``SlurmExecutor`` knows sbatch's options and their spelling. What it runs, and how it is sent,
+is ours, because of three things that submitit's own ``submit`` does. It starts its own process in the job, which
+installs handlers for SIGTERM and SIGUSR2 and requeues by itself: a job of ours has exactly one owner of signals, and
+where SLURM has requeued it already, a job that succeeds is reported as failed. It gives the job its work only after
+sbatch has returned, so a kill in between leaves a job without work. And sbatch gets the environment of an outer job,
+and the terminal's Ctrl-C.
 """
 
 import re
 import shlex
-import sys
 from math import ceil
 
 from submitit.slurm.slurm import SlurmExecutor
@@ -105,7 +105,7 @@ def batch_script(batch: Batch, *, title: str, profile: Profile) -> str:
 
 
 def _command(batch: Batch, resources: Resources, python: str) -> str:
-    # A step of its own, because SLURM warns steps and not the script; it does not take over the script's cores by itself.
+    # A step of its own, because SLURM warns steps and not the script; the script's cores are not a step's by itself.
     step = f"srun --unbuffered --nodes=1 --ntasks=1 --cpus-per-task={resources.cpus}"
     return f"{step} {python} -u -m slurm.task {shlex.quote(str(batch.folder))}"
 

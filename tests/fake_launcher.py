@@ -33,6 +33,8 @@ class FakeLauncher:
         self.now = 0.0
         self.submitted: list[str] = []
         """Names in the order of submission, repeats included."""
+        self.sent: dict[str, Job] = {}
+        """The newest job of each name."""
         self._statuses: dict[str, JobStatus] = {}
         self._queue: list[Job] = []
         self._running: dict[str, tuple[float, Job, Simulation]] = {}
@@ -52,6 +54,7 @@ class FakeLauncher:
         if job.resources.gpus > self._num_gpus:
             raise ValueError(f"{self._num_gpus} GPUs are not enough")
         self.submitted.append(job.name)
+        self.sent[job.name] = job
         self._set(job.name, JobStatus(state=JobState.QUEUED))
         self._queue.append(job)
         self._start()

@@ -195,9 +195,7 @@ def launcher(tmp_path: Path, slurm: Slurm) -> Iterator[ClusterLauncher]:
 
 def job(folder: Path, name: str, **resources: Any) -> Job:
     log = folder / f"{name}.log"
-    return Job(
-        name=name, target="launcher_targets:succeed", payload={}, log=log, resources=Resources(**resources)
-    )
+    return Job(name=name, target="launcher_targets:succeed", payload={}, log=log, resources=Resources(**resources))
 
 
 def test_what_is_submitted_together_becomes_arrays_with_names_one_can_read(tmp_path, launcher, slurm):
@@ -207,10 +205,10 @@ def test_what_is_submitted_together_becomes_arrays_with_names_one_can_read(tmp_p
     assert {status.state for status in launcher.jobs().values()} == {JobState.QUEUED}
     answer = slurm.ask("squeue", "--me", "--noheader", "--name=a sweep", "-o", "%K|%k|%C|%b|%m|%l")
     rows = sorted(line.split("|") for line in answer.text.splitlines())
-    assert [row[0] for row in rows] == ["0-1", "0-9", "N/A"]  # the cluster's arrays end at 9
+    assert [row[0] for row in rows] == ["0-1%2", "0-9%10", "N/A"]  # the cluster's arrays end at 9
     assert rows[1][1].endswith(": small-0, small-1, small-2 and 7 more")
     assert rows[2][1].endswith(": large")
-    assert rows[2][2:] == ["3", "gres:gpu:1", "1536M", "20:00"]
+    assert rows[2][2:] == ["3", "gres:gpu:1", "1.50G", "20:00"]
 
 
 def test_another_launcher_on_the_folder_inherits_what_waits_and_can_end_it(tmp_path, launcher, slurm):

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,12 @@ class World:
         self.warnings: list[str] = []
         self.said: list[str] = []
 
-    def dispatcher(self, planned: Plan) -> Dispatcher:
+    def dispatcher(self, planned: Plan, *, gpus: int = 0) -> Dispatcher:
         return Dispatcher(
             planned,
             store=self.store,
             launcher=self.launcher,
-            resources=Resources(),
+            resources=Resources(gpus=gpus),
             provenance=lambda: {"commit": None},
             say=self.said.append,
             warn=self.warnings.append,
@@ -457,3 +458,40 @@ def failing(world: World, fault: str) -> Callable[[Job], JobStatus]:
         return world.do_stages(Job(name=job.name, target=job.target, payload=payload, log=job.log))
 
     return behave
+
+
+def test_jobs_of_an_earlier_dispatcher_are_gone_on_with(world):
+    """As on a cluster: a killed dispatcher's jobs are still in the queue. They keep their attempt, and are not sent
+    twice; one that nothing needs is ended."""
+    planned = drill(arms=2, seeds=1)
+    first = world.dispatcher(planned)
+    while not any(name.startswith("trial-") for name in world.launcher.submitted):
+        first.advance()
+        world.launcher.wait(1.0)
+    left = [name for name in world.launcher.jobs() if name.startswith("trial-")]
+    former, world.launcher = world.launcher, FakeLauncher(world._simulate, capacity=2)
+    for name in left:
+        world.launcher.inherit(former.sent[name])
+    world.launcher.inherit(replace(former.sent[left[0]], name="trial-removed"))
+    second = world.dispatcher(planned)
+    assert second.status().counts["running"] == len(left)
+    status = world.finish(second)
+    assert status.counts["done"] == 2
+    assert all(world.launcher.submitted.count(name) == 1 for name in left)
+    assert world.launcher.jobs() == {}
+    assert len(world.ran) == len(set(world.ran))
+
+
+def test_what_the_launcher_has_queued_counts_as_waiting(world):
+    world.launcher = FakeLauncher(world._simulate, capacity=2, gpus=1)
+    dispatcher = world.dispatcher(drill(arms=2, seeds=1), gpus=1)
+    most = 0
+    for _ in range(100):
+        status = dispatcher.advance()
+        status = dispatcher.advance()
+        most = max(most, status.counts["running"])
+        assert len(status.running) <= 1
+        if dispatcher.finished:
+            break
+        world.launcher.wait(1.0)
+    assert (most, status.counts["done"]) == (1, 2)

@@ -6,21 +6,12 @@ from pathlib import Path
 import pytest
 from tally import drill
 
+from ablations.launchers import modules as imported
+from ablations.launchers import share
 from ablations.plan import make_plan
-from ablations.run import _modules, _share
 from ablations.sweep import Resources
 from ablations.sweep_file import read_sweep
 from slurm.machine import cores
-
-
-class Warnings(list[str]):
-    """A display of which only the warnings count."""
-
-    warn = list.append
-
-    def update(self, status: object) -> None: ...
-
-    def say(self, text: str) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -39,16 +30,16 @@ class Warnings(list[str]):
 def test_jobs_share_cores_or_gpus(monkeypatch, devices, gpus, cpus, workers, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
     sweep = replace(drill().sweep, resources=Resources(gpus=gpus, cpus=cpus))
-    warnings = Warnings()
-    resources, capacity = _share(sweep, workers, warnings)
+    warnings: list[str] = []
+    resources, capacity = share(sweep, workers, warnings.append)
     assert (resources.cpus, resources.gpus, capacity) == expected
     assert warnings == []
 
 
 def test_without_enough_gpus_it_runs_on_the_cpu_and_says_so(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    warnings = Warnings()
-    resources, capacity = _share(replace(drill().sweep, resources=Resources(gpus=2)), None, warnings)
+    warnings: list[str] = []
+    resources, capacity = share(replace(drill().sweep, resources=Resources(gpus=2)), None, warnings.append)
     assert (resources.gpus, capacity) == (0, cores())
     assert len(warnings) == 1
 
@@ -58,7 +49,7 @@ def test_the_fork_server_imports_what_the_stages_need(tmp_path: Path):
     file.write_text(
         "name: x\naxes: {decoder.architecture: [llama, granite]}\ndesign: grid\nset: {encoder.objective: none}"
     )
-    modules = _modules(make_plan(read_sweep(file)))
+    modules = imported(make_plan(read_sweep(file)))
     assert {"torch", "mm1core.world.build", "mm1core.train", "mm1core.evaluation.evaluate"} <= set(modules)
     assert "mm1core.objectives.pretrain_encoder" not in modules
     assert "transformers.models.llama.modeling_llama" in modules

@@ -1,0 +1,111 @@
+"""Profiles of clusters: what is read, which mistakes are told and how, where one is found."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ablations.errors import BAD_INPUT, BadInput, SweepError
+from ablations.profile_file import find_cluster, profiles_folder, read_profile
+from slurm.profile import Profile
+
+WHOLE = """\
+partition: gpu
+account: vision
+qos: low
+gpu_type: a100
+gpu_request: gres
+time: "4:00:00"
+setup: [module load cuda, export HF_HOME=/scratch/hf]
+flags: {exclude: n3, exclusive: true, nodes: null, nice: 100}
+max_jobs: 20
+poll_seconds: 30
+python: apptainer exec image.sif python
+"""
+
+
+@pytest.fixture(autouse=True)
+def commands_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, **_: name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "profile.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_every_key_is_read(tmp_path):
+    assert read_profile(write(tmp_path, WHOLE)) == Profile(
+        partition="gpu",
+        account="vision",
+        qos="low",
+        gpu_type="a100",
+        gpu_request="gres",
+        time="4:00:00",
+        setup=("module load cuda", "export HF_HOME=/scratch/hf"),
+        flags={"exclude": "n3", "exclusive": True, "nodes": None, "nice": 100},
+        max_jobs=20,
+        poll_seconds=30.0,
+        python="apptainer exec image.sif python",
+    )
+    assert set(re.findall(r"^(\w+):", WHOLE, re.MULTILINE)) == set(Profile.__dataclass_fields__)
+    assert read_profile(write(tmp_path, "{}")) == Profile()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("partitions: gpu", "profile.yaml:1: partitions: is no key of a profile; allowed: partition, .*'partition'"),
+        ("qos: x\npartition: 3", "profile.yaml:2: partition: 3 is not allowed; allowed: text or null"),
+        ("gpu_request: gpu-per-node", "gpu_request: .*allowed: gpus-per-node, gres; did you mean 'gpus-per-node'"),
+        ("time: 4 hours", "time: .*hours:minutes:seconds"),
+        ("max_jobs: 0", "max_jobs: 0 must be positive"),
+        ("poll_seconds: 0.1", "poll_seconds: 0.1 must be at least 1"),
+        ("flags:\n  array: 0-3", "profile.yaml:2: flags.array: is set by ablate"),
+        ("flags: {--exclude: n1}", "flags.--exclude: .*without dashes"),
+        ("flags: {partition: x}", "flags.partition: .*write partition in the profile"),
+        ("flags: {gres: x}", "flags.gres: .*write gpu_type"),
+        ("flags: {exclusive: false}", "flags.exclusive: .*null"),
+        ("flags: {exclude: [n1]}", "flags.exclude: .*is not allowed"),
+        ('account: "a\\nb"', "account: .*one line"),
+        ("setup: module load cuda", "setup: .*a list, each text"),
+        ("- partition", "profile.yaml:1: is not a profile; allowed: partition"),
+        ("partition: [", "profile.yaml:1: malformed YAML"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_what_is_allowed(tmp_path, text, says):
+    with pytest.raises(SweepError) as caught:
+        read_profile(write(tmp_path, text))
+    assert re.search(says, str(caught.value)), str(caught.value)
+    assert caught.value.exit_code == BAD_INPUT
+
+
+def test_all_mistakes_are_told_together(tmp_path):
+    with pytest.raises(SweepError) as caught:
+        read_profile(write(tmp_path, "max_jobs: 0\nqueue: x\nflags: {output: y}"))
+    assert [problem.line for problem in caught.value.problems] == [1, 2, 3]
+
+
+def test_a_name_is_looked_for_in_the_users_folder_and_a_path_is_itself(tmp_path):
+    profiles_folder().mkdir(parents=True)
+    (profiles_folder() / "ours.yaml").write_text("partition: gpu")
+    assert find_cluster("ours").profile == Profile(partition="gpu")
+    assert find_cluster(str(write(tmp_path, "qos: low"))).profile == Profile(qos="low")
+    with pytest.raises(BadInput, match=r"allowed: devcluster, ours, .*did you mean 'ours'"):
+        find_cluster("our")
+    with pytest.raises(SweepError, match="no such file"):
+        find_cluster(str(tmp_path / "none.yaml"))
+
+
+def test_a_development_cluster_that_is_not_up_is_told():
+    with pytest.raises(BadInput, match="ablate devcluster up"):
+        find_cluster("devcluster")
+
+
+def test_a_machine_without_slurm_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name, **_: None)
+    with pytest.raises(BadInput, match="login node"):
+        find_cluster(str(write(tmp_path, "{}")))

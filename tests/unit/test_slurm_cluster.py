@@ -1,0 +1,210 @@
+"""The cluster's launcher and its batch scripts, with a SLURM that says what it is told to."""
+
+import re
+from pathlib import Path
+
+import pytest
+from fake_slurm import FakeSlurm, no
+
+from slurm import cluster as cluster_module
+from slurm.batch import load_batches, write_batch
+from slurm.cluster import ClusterLauncher
+from slurm.commands import clean
+from slurm.launcher import Job, JobState, LauncherError, Resources
+from slurm.profile import Profile
+from slurm.submission import SlurmExecutor, batch_script
+
+SENT = "Submitted batch job 7\n"
+FULL = no("sbatch: error: QOSMaxSubmitJobPerUserLimit")
+SILENT = no("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
+
+
+@pytest.fixture(autouse=True)
+def srun_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SlurmExecutor, "affinity", lambda _: 2)
+
+
+def job(folder: Path, name: str = "a", **resources: object) -> Job:
+    return Job(name=name, target="m:f", payload={}, log=folder / f"{name}.log", resources=Resources(**resources))  # type: ignore[arg-type]
+
+
+def script(folder: Path, profile: Profile, count: int = 1, **resources: object) -> str:
+    batch = write_batch(folder / "cluster", [job(folder, f"trial-{i}", **resources) for i in range(count)])
+    text = batch_script(batch, title="connector", profile=profile)
+    return text.replace(str(batch.folder), "FOLDER").replace(batch.folder.name, "MARK")
+
+
+GOLDEN = """\
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=vision
+#SBATCH --array=0-3%4
+#SBATCH --comment='ablate/MARK: trial-0, trial-1, trial-2 and 1 more'
+#SBATCH --cpus-per-task=8
+#SBATCH --exclude='n[3-5]'
+#SBATCH --exclusive
+#SBATCH --gpus-per-node=a100:2
+#SBATCH --job-name=connector
+#SBATCH --mem=65536M
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output=FOLDER/%a.out
+#SBATCH --partition=gpu
+#SBATCH --qos=low
+#SBATCH --requeue
+#SBATCH --signal=USR2@90
+#SBATCH --time=4:00:00
+
+# setup
+trap : TERM USR2  # for the job alone; the script waits for it
+task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}
+status=FOLDER/$task.status
+note() { echo "$@" > "$status.$restart" && mv -f "$status.$restart" "$status"; }
+note begun $restart
+module load cuda
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --nodes=1 --ntasks=1 --cpus-per-task=8 apptainer exec x.sif python -u -m slurm.task FOLDER
+
+
+# teardown
+code=$?
+note ended $restart $code
+[ $code = 75 ] && code=0  # some clusters queue such a job again by themselves
+exit $code
+"""
+
+
+def test_the_batch_script_of_an_array(tmp_path):
+    profile = Profile(
+        partition="gpu",
+        account="vision",
+        qos="low",
+        gpu_type="a100",
+        time="1:00:00",
+        setup=("module load cuda",),
+        flags={"exclude": "n[3-5]", "exclusive": True},
+        python="apptainer exec x.sif python",
+    )
+    assert script(tmp_path, profile, 4, cpus=8, gpus=2, memory="64G", time="4:00:00") == GOLDEN
+
+
+def test_a_flag_can_be_taken_away_or_changed_and_gpus_asked_for_as_gres(tmp_path):
+    profile = Profile(time="1:00:00", gpu_request="gres", flags={"nodes": None, "signal": "USR2@300"})
+    flags = re.findall(r"#SBATCH (.*)", script(tmp_path, profile, gpus=1))
+    assert "--nodes=1" not in flags
+    assert {"--gres=gpu:1", "--signal=USR2@300", "--time=1:00:00", "--output=FOLDER/0.out"} <= set(flags)
+    assert not any(flag.startswith(("--array", "--mem", "--wckey")) for flag in flags)
+
+
+def test_a_path_that_slurm_would_misread_is_refused(tmp_path):
+    with pytest.raises(LauncherError, match="another store"):
+        script(tmp_path / "100%", Profile())
+
+
+def test_variables_of_an_outer_job_stay_outside():
+    environment = {"SLURM_JOB_ID": "1", "SBATCH_QOS": "x", "SLURM_CONF": "c", "PATH": "p", "LOCAL_RANK": "0"}
+    assert clean(environment) == {"SLURM_CONF": "c", "PATH": "p"}
+
+
+def launch(folder: Path, slurm: FakeSlurm, *names: str) -> ClusterLauncher:
+    launcher = ClusterLauncher(
+        profile=Profile(poll_seconds=0.0), folder=folder / "cluster", title="connector", slurm=slurm
+    )
+    for name in names:
+        launcher.submit(job(folder, name))
+    return launcher
+
+
+def row(number: str, state: str, comment: str = "") -> str:
+    return f"{number}|{state}|0|0|None|{comment}|\n"
+
+
+def test_a_refusal_is_the_jobs_problem_in_the_schedulers_words(tmp_path):
+    words = "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
+    launcher = launch(tmp_path, FakeSlurm(sbatch=no(words)), "a", "b")
+    assert {(one.state, one.problem) for one in launcher.jobs().values()} == {(JobState.FAILED, words)}
+    assert load_batches(tmp_path / "cluster") == []
+
+
+def test_a_limit_with_nothing_in_the_queue_is_a_refusal(tmp_path):
+    launcher = launch(tmp_path, FakeSlurm(sbatch=FULL), "a")
+    assert launcher.jobs()["a"].state == JobState.QUEUED  # somebody else may fill the queue
+    assert launcher.jobs()["a"].state == JobState.FAILED
+
+
+def test_a_limit_that_other_jobs_of_the_user_reach_is_waited_for(tmp_path):
+    slurm = FakeSlurm(sbatch=[FULL, FULL, SENT], squeue=[row("3", "RUNNING"), row("3", "RUNNING"), row("7", "PENDING")])
+    launcher = launch(tmp_path, slurm, "a")
+    assert [launcher.jobs()["a"].state for _ in range(4)] == [JobState.QUEUED] * 4
+    assert slurm.asked.count("sbatch") == 3
+    assert (next((tmp_path / "cluster").glob("*/id"))).read_text() == "7"
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_when_sbatch_gives_no_answer_the_queue_tells_whether_the_job_is_there(tmp_path, arrived):
+    slurm = FakeSlurm(sbatch=[no("sbatch: error: Socket timed out on send/recv operation"), "Submitted batch job 8\n"])
+    launcher = launch(tmp_path, slurm, "a")
+    launcher.jobs()
+    ((batch, number),) = load_batches(tmp_path / "cluster")
+    assert number is None
+    slurm._answers["squeue"] = row("7", "RUNNING", f"{batch.mark}: a") if arrived else row("3", "RUNNING", "other")
+    for _ in range(4):
+        launcher.jobs()
+    assert slurm.asked.count("sbatch") == (1 if arrived else 2)
+    ((_, number),) = load_batches(tmp_path / "cluster")
+    assert number == ("7" if arrived else "8")
+
+
+def test_a_job_that_slurm_does_not_know_any_more_is_lost(tmp_path):
+    slurm = FakeSlurm(sbatch=SENT, squeue=[row("7", "RUNNING"), ""])
+    launcher = launch(tmp_path, slurm, "a")
+    launcher.jobs()
+    assert launcher.jobs()["a"].state == JobState.RUNNING
+    assert launcher.jobs()["a"].state == JobState.RUNNING  # once may be a mistake
+    assert launcher.jobs()["a"].state == JobState.LOST
+    launcher.forget("a")
+    assert load_batches(tmp_path / "cluster") == []
+
+
+def test_its_last_word_counts_where_slurm_has_forgotten_it(tmp_path):
+    slurm = FakeSlurm(sbatch=SENT, squeue=[row("7", "RUNNING"), ""])
+    launcher = launch(tmp_path, slurm, "a")
+    launcher.jobs()
+    ((batch, _),) = load_batches(tmp_path / "cluster")
+    (batch.folder / "0.status").write_text("ended 2 0\n")
+    for _ in range(3):
+        launcher.jobs()
+    assert launcher.jobs()["a"].state == JobState.SUCCEEDED
+
+
+def test_a_controller_that_is_away_is_waited_for_and_in_the_end_reported(tmp_path, monkeypatch):
+    slurm = FakeSlurm(sbatch=SENT, squeue=[SILENT, row("7", "RUNNING"), SILENT])
+    launcher = launch(tmp_path, slurm, "a")
+    assert [launcher.jobs()["a"].state for _ in range(4)] == [
+        JobState.QUEUED, JobState.QUEUED, JobState.RUNNING, JobState.RUNNING,
+    ]  # fmt: skip
+    monkeypatch.setattr(cluster_module, "_SILENCE", 0.0)
+    with pytest.raises(LauncherError, match="Unable to contact"):
+        launcher.jobs()
+    slurm._answers["scancel"] = SILENT
+    launcher.close()
+    assert launch(tmp_path, FakeSlurm(squeue=row("7", "RUNNING"))).inherited().keys() == {"a"}
+
+
+def test_a_new_launcher_needs_slurm_only_if_jobs_may_be_left(tmp_path):
+    assert launch(tmp_path, FakeSlurm(squeue=SILENT)).jobs() == {}
+    launch(tmp_path, FakeSlurm(sbatch=SENT), "a").jobs()
+    with pytest.raises(LauncherError, match="does not answer"):
+        launch(tmp_path, FakeSlurm(squeue=SILENT)).inherited()
+
+
+def test_what_a_killed_launcher_left_half_written_is_cleared_away(tmp_path):
+    (tmp_path / "cluster" / "half").mkdir(parents=True)
+    (tmp_path / "cluster" / "half" / "0.json").write_text("{")
+    (tmp_path / "cluster" / "half" / "size").write_text("1")
+    assert launch(tmp_path, FakeSlurm()).inherited() == {}
+    assert list((tmp_path / "cluster").iterdir()) == []
