@@ -68,6 +68,8 @@ class ClusterLauncher:
         """Jobs to be ended: 0 politely, 1 at once, 2 by every means."""
         self._pace = Pace(profile.poll_seconds)
         self._array_size: int | None = None
+        self._batch_size = profile.max_jobs
+        """Most jobs to send together: less after SLURM found so many too many, more after it took them."""
         self._full = False
         """SLURM takes no more at the moment."""
         self._crowded = True
@@ -229,7 +231,7 @@ class ClusterLauncher:
         while self._waiting and not self._full and (room := self._capacity - len(self._alive())) > 0:
             jobs = list(islice(self._waiting.values(), room))
             first = [job for job in jobs if job.resources == jobs[0].resources]
-            self._send(first[: self._most_in_one(len(first))])
+            self._send(first[: min(self._batch_size, self._most_in_one(len(first)))])
 
     def _send(self, jobs: Sequence[Job]) -> None:
         batch = write_batch(self._folder, jobs)
@@ -237,13 +239,14 @@ class ClusterLauncher:
         try:
             number = send(batch, title=self._title, profile=self._profile, slurm=self._slurm)
             write_id(batch, number)
+            self._batch_size *= 2
         except NoAnswer:
             self._full = True  # until the next look, which shows whether it arrived
         except (QueueFull, Refused) as error:
             shutil.rmtree(batch.folder, ignore_errors=True)
             if isinstance(error, QueueFull):
+                self._batch_size = max(1, len(jobs) // 2)
                 if len(jobs) > 1:
-                    self._send(jobs[: len(jobs) // 2])
                     return
                 if self._crowded or self._alive():
                     self._full = True

@@ -11,10 +11,12 @@ import typer.main
 
 from ablations.cli import app
 from ablations.plan import make_plan
+from ablations.profile_file import read_profile
 from ablations.reference import reference
 from ablations.settings import read_base
 from ablations.sweep_file import SweepFile, read_sweep
 from ablations.yaml_lines import read_yaml
+from slurm.profile import Profile
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "emoji" / "README.md"]
@@ -161,3 +163,16 @@ def test_every_benchmark_is_described():
     assert {f"python benchmarks/{file.name}" for file in (ROOT / "benchmarks").glob("*.py")} <= set(
         re.findall(r"python benchmarks/\w+\.py", text)
     )
+
+
+def test_profiles_are_described_as_they_are(tmp_path):
+    """Every key of a profile has a row, and the examples can be read."""
+    file = ROOT / "docs" / "cluster.md"
+    text = file.read_text(encoding="utf-8")
+    part = text.partition("## Profiles")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) == list(Profile.__dataclass_fields__)
+    examples = [block for block in blocks(file, "") if block.startswith(("partition:", "flags:"))]
+    assert len(examples) == 2
+    for example in examples:
+        (tmp_path / "profile.yaml").write_text(example)
+        assert read_profile(tmp_path / "profile.yaml") != Profile()
