@@ -74,7 +74,7 @@ class ClusterLauncher:
         """SLURM takes no more at the moment."""
         self._crowded = True
         """Whether this user had any job in the queue at the last look."""
-        self._answered = time.monotonic()
+        self._silent_since: float | None = None
         self._changed = False
         self._inherited: dict[str, Job] | None = None
 
@@ -124,6 +124,8 @@ class ClusterLauncher:
 
     def close(self) -> None:
         """Jobs that SLURM could not be asked to end stay for the next launcher to inherit."""
+        if self._inherited is None:  # what is there is not even known
+            return
         ids = [sent.id for sent in self._alive().values() if sent.id is not None]
         if not ids or self._slurm.ask("scancel", *ids).ok:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -153,13 +155,15 @@ class ClusterLauncher:
         now = time.monotonic()
         if seen.problem:
             self._pace.looked(now, changed=False)
-            if now - self._answered > _SILENCE:
+            self._silent_since = self._silent_since or now
+            if now - self._silent_since >= _SILENCE:
                 raise LauncherError(
                     f"SLURM has not answered for {_SILENCE / 60:.0f} minutes ({seen.problem}); jobs that are in its "
                     "queue stay there, and the same command goes on with them"
                 )
             return
-        self._answered, self._full, self._crowded = now, False, any(not one.ended for one in seen.jobs.values())
+        self._silent_since, self._full = None, False
+        self._crowded = any(not one.ended for one in seen.jobs.values())
         before = dict(self._statuses)
         for name, sent in self._alive().items():
             self._judge(name, sent, seen.jobs, now)
@@ -239,7 +243,7 @@ class ClusterLauncher:
         try:
             number = send(batch, title=self._title, profile=self._profile, slurm=self._slurm)
             write_id(batch, number)
-            self._batch_size *= 2
+            self._batch_size = min(2 * self._batch_size, self._profile.max_jobs)
         except NoAnswer:
             self._full = True  # until the next look, which shows whether it arrived
         except (QueueFull, Refused) as error:

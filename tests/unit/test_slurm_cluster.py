@@ -198,8 +198,11 @@ def test_a_controller_that_is_away_is_waited_for_and_in_the_end_reported(tmp_pat
 def test_a_new_launcher_needs_slurm_only_if_jobs_may_be_left(tmp_path):
     assert launch(tmp_path, FakeSlurm(squeue=SILENT)).jobs() == {}
     launch(tmp_path, FakeSlurm(sbatch=SENT), "a").jobs()
+    unlucky = launch(tmp_path, FakeSlurm(squeue=SILENT))
     with pytest.raises(LauncherError, match="does not answer"):
-        launch(tmp_path, FakeSlurm(squeue=SILENT)).inherited()
+        unlucky.inherited()
+    unlucky.close()
+    assert launch(tmp_path, FakeSlurm(squeue=row("7", "RUNNING"))).inherited().keys() == {"a"}
 
 
 def test_what_a_killed_launcher_left_half_written_is_cleared_away(tmp_path):
