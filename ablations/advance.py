@@ -2,34 +2,34 @@
 
 ``Dispatcher.advance`` may be called at any time and any number of times. What it knows can be read again from the
 store and the launcher, so whoever is started next, after any kill, decides the same. What it keeps in memory (which
-stages are recorded, who waits for which) only spares it from reading everything again at every call.
+stages are recorded, who waits for which) only spares it from reading everything again at every call. How often what was
+tried is in ``attempts.jsonl``: a run may be carried on by many processes after each other.
 
 A stage that fails takes along the trials that need it and no others.
 """
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ablations.backlog import Backlog, Work
 from ablations.describe import trial_ending
+from ablations.ended import read_ended
 from ablations.errors import StoreError
-from ablations.failures import fingerprint, without_exception
+from ablations.failures import without_exception
 from ablations.job import TARGET, job_payload
 from ablations.lease import holder
-from ablations.outcome import RETRIES, Outcome, outcome_of
+from ablations.outcome import Outcome, outcome_of
 from ablations.plan import Plan, Trial
 from ablations.running import RunningFile, entry
 from ablations.snapshot import STATES, Status, running_job
 from ablations.stages import Stage
 from ablations.store import StageFolder, Store, Warn, store_errors
 from ablations.trials import State, TrialFolders
+from ablations.verdicts import Verdicts
 from slurm.launcher import Job, JobState, JobStatus, Launcher, Resources
-
-SAME_FAILURES = 3
-"""Jobs, of as many arms, that fail in the same way before anything of their kind worked: no further ones are tried."""
 
 
 class Dispatcher:
@@ -44,9 +44,11 @@ class Dispatcher:
         say: Warn = lambda text: None,
         warn: Warn = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
+        continuing: bool = False,
     ) -> None:
         """``provenance`` gives what is the same in all records of this run, and is asked when the first job starts.
-        ``say`` is told of every trial that ends, ``warn`` of what a user must know. Raises ``StoreError``."""
+        ``say`` is told of every trial that ends, ``warn`` of what a user must know. ``continuing``: carry on the run
+        that an earlier process began, with its failures; else a new one begins. Raises ``StoreError``."""
         self._store = store
         self._launcher = launcher
         self._resources = resources
@@ -68,15 +70,12 @@ class Dispatcher:
         """Ended trials by state."""
         self._unfinished: dict[str, Trial] = {}
         self._recorded: set[str] = set()
-        self._kinds_done: set[str] = set()
-        """Kinds of stages that some job of this run got through."""
-        self._failed: dict[str, dict[str, Any]] = {}
-        """Failures of stages that are not tried again in this run, by the stage's key."""
         self._examined: set[str] = set()
-        self._same: dict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
-        """Kind of stage and fingerprint of a failure, to the jobs and the arms that had it."""
         self._running_file = RunningFile(self._folder)
         self._stopping = False
+        self._ended_before = read_ended(self._folder).keys()
+        with store_errors(self._store.root):
+            self._verdicts = Verdicts(self._folder, continuing=continuing, trials=plan.trials)
         self.extend(plan)
         self._take_over()
 
@@ -96,13 +95,13 @@ class Dispatcher:
             self._note_started({name for name, status in statuses.items() if status.state == JobState.QUEUED})
             for name, status in statuses.items():
                 if status.state.ended:
-                    self._launcher.forget(name)
-                    self._unwanted.discard(name)
                     if name in self._active:
                         self._settle(self._active.pop(name), status)
+                    self._unwanted.discard(name)
+                    self._launcher.forget(name)  # last: what is not forgotten is settled by whoever comes next
             while self._has_room() and (work := self._backlog.take(self._clock())) is not None:
                 self._start(work)
-            self._running_file.update(self._running())
+            self._running_file.update(self._running(), (self._active[name] for name in sorted(self._queued_jobs())))
             return self.status()
 
     @property
@@ -116,12 +115,8 @@ class Dispatcher:
 
     @property
     def problem(self) -> str:
-        """Why no further jobs are started; empty where they are. It goes away if one that runs shows otherwise."""
-        for (kind, _), (names, arms) in self._same.items():
-            everywhere = len(arms) >= min(SAME_FAILURES, len(self._plan.arms))
-            if kind not in self._kinds_done and len(names) >= SAME_FAILURES and everywhere:
-                return f"{len(names)} jobs failed in the same way in the stage {kind}, and none got through it"
-        return ""
+        """Why no further jobs are started; empty where they are."""
+        return self._verdicts.problem(len(self._plan.arms))
 
     def stop(self, *, kill: bool = False) -> None:
         """Start nothing more, and ask what runs to save its state, or end it at once."""
@@ -148,10 +143,19 @@ class Dispatcher:
         counts["running"] = sum(work.job.trial is not None for work in self._running())
         counts["waiting"] = len(self._unfinished) - counts["running"]
         running = tuple(running_job(entry(work), self._store.root) for work in self._running())
-        return Status(name=self._plan.sweep.name, counts=counts, running=running, problem=self.problem)
+        return Status(
+            name=self._plan.sweep.name,
+            counts=counts,
+            running=running,
+            queued=len(self._queued_jobs()),
+            problem=self.problem,
+        )
 
     def _running(self) -> list[Work]:
         return [work for name, work in self._active.items() if name not in self._queued]
+
+    def _queued_jobs(self) -> set[str]:
+        return self._queued & self._active.keys()
 
     def _note_started(self, queued: set[str]) -> None:
         for name in self._queued - queued:
@@ -162,14 +166,22 @@ class Dispatcher:
     # Reading what is there
 
     def _take_over(self) -> None:
-        """Go on with the jobs that an earlier run left in the queue, and end those that nothing needs any more."""
-        for name, job in self._launcher.inherited().items():
-            work = self._backlog.find(name)
+        """Go on with the jobs that an earlier process left, and end those that nothing needs any more."""
+        inherited = self._launcher.inherited()
+        statuses = self._launcher.jobs() if inherited else {}
+        for name, job in inherited.items():
+            work, attempt = self._backlog.find(name), job.payload["attempt"]
+            counts = self._verdicts.continuing and not self._verdicts.is_settled(name, attempt)
+            if statuses[name].state.ended and (work is None or not counts):
+                if counts:  # nothing is left of it to do
+                    self._verdicts.passed(job)
+                self._launcher.forget(name)
+                continue
             if work is None:
                 self._unwanted.add(name)
                 self._launcher.cancel(name)
                 continue
-            work.attempt, work.started = job.payload["attempt"], time.time()
+            work.attempt, work.started = attempt, time.time()
             self._active[name] = work
         if self._active:
             with store_errors(self._store.root):
@@ -178,8 +190,9 @@ class Dispatcher:
     def _admit(self, trial: Trial) -> None:
         self._unfinished[trial.key] = trial
         record = self._record(trial.stages[-1])
+        known = trial.key in self._ended_before
         if record is not None:
-            self._finish(trial, "done", result=record["result"], quietly=True)
+            self._finish(trial, "done", result=record["result"], quietly=not self._verdicts.continuing or known)
         elif self._folders.marker(trial).exists():
             self._finish(trial, "pruned", quietly=True)
 
@@ -209,8 +222,8 @@ class Dispatcher:
             self._examined.add(stage.key)
             failure = self._stage(stage).failure()
             if failure is not None and failure["class"] == "diverged":
-                self._failed[stage.key] = {"stage": f"{stage.kind}/{stage.key}", **failure}
-        return self._failed.get(stage.key)
+                self._verdicts.forbid(stage, failure)
+        return self._verdicts.failure(stage)
 
     # Starting
 
@@ -226,6 +239,7 @@ class Dispatcher:
         if work.name in self._unwanted or holder(self._stage(left[0]).path) is not None:
             self._backlog.hold(work, self._clock())
             return
+        self._verdicts.begin()
         work.attempt = 1 + (work.attempt or self._earlier_attempts(work))
         work.started = time.time()
         log = self._log(work)
@@ -258,13 +272,15 @@ class Dispatcher:
     def _settle(self, work: Work, status: JobStatus) -> None:
         """Take note of an attempt that ended."""
         left = [stage for stage in work.job.stages if not self._is_recorded(stage)]
-        self._kinds_done.update(stage.kind for stage in work.job.stages if stage not in left)
+        recorded = [stage for stage in work.job.stages if stage not in left]
         if not left:
             self._complete(work)
+            self._verdicts.done(work, recorded)
             return
         trial, stage = work.job.trial, left[0]
         if trial is not None and self._folders.marker(trial).exists():
             self._finish(trial, "pruned")
+            self._verdicts.done(work, recorded, "pruned")
             self._regroup()
             return
         failure = self._stage(stage).failure()
@@ -281,11 +297,12 @@ class Dispatcher:
         if failure is None:
             failure = self._unsaid(work, status, outcome)
             self._stage(stage).write_failure(failure)
-        work.endings[outcome] += 1
-        if work.endings[outcome] <= RETRIES[outcome]:
+        if self._verdicts.ended(work, outcome, recorded):
             self._backlog.again(work)
-        else:
-            self._fail(work, stage, failure)
+            return
+        failure = {"stage": f"{stage.kind}/{stage.key}", "log": str(self._log(work)), **failure}
+        self._verdicts.give_up(work, outcome, recorded, stage=stage, failure=failure, trials=self._unfinished.values())
+        self._give_up(work, failure)
 
     def _unsaid(self, work: Work, status: JobStatus, outcome: Outcome) -> dict[str, Any]:
         """The failure of an attempt that could not write its own."""
@@ -314,16 +331,6 @@ class Dispatcher:
             if record is None:
                 raise StoreError(f"{self._stage(trial.stages[-1]).path} was changed by somebody; run again to redo it")
             self._finish(trial, "done", result=record["result"])
-
-    def _fail(self, work: Work, stage: Stage, failure: dict[str, Any]) -> None:
-        failure = {"stage": f"{stage.kind}/{stage.key}", "log": str(self._log(work)), **failure}
-        self._failed[stage.key] = failure
-        if failure["class"] in ("code_error", "data_error", "config_error"):
-            names, arms = self._same[stage.kind, fingerprint(failure)]
-            names.add(work.name)
-            needing = [trial for trial in self._unfinished.values() if any(s.key == stage.key for s in trial.stages)]
-            arms.update(trial.arm.key for trial in needing)
-        self._give_up(work, failure)
 
     def _give_up(self, work: Work, failure: Mapping[str, Any]) -> None:
         state: State = "diverged" if failure["class"] == "diverged" else "failed"

@@ -5,11 +5,9 @@ need first, since others wait for them, then trials in the plan's order.
 """
 
 import heapq
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ablations.outcome import Outcome
 from ablations.plan import Job, Trial, jobs
 from ablations.stages import Stage
 
@@ -28,8 +26,6 @@ class Work:
     """Keys of stages that must be recorded first."""
     attempt: int = 0
     """Number of the newest attempt, former runs included."""
-    endings: Counter[Outcome] = field(default_factory=Counter)
-    """How its attempts in this run ended."""
     started: float = 0.0
     """Unix time of the newest attempt."""
     wait: float = _FIRST_WAIT
@@ -66,7 +62,7 @@ class Backlog:
             missing = set(job.after) | {stage.key for stage in job.stages if stage.key in busy}
             work = Work(job=job, name=name, order=(int(job.trial is not None), index), missing=missing)
             if name in known:
-                work.attempt, work.endings = known[name].attempt, known[name].endings
+                work.attempt = known[name].attempt
             self._works[name] = work
             works.append(work)
             for key in missing:

@@ -113,6 +113,75 @@ def run(
 
 
 @app.command()
+def submit(
+    sweep: SweepFile,
+    profile: Annotated[str, typer.Option(help="The cluster: a profile's name or file.", show_default=False)],
+    store: Store = DEFAULT_STORE,
+    workers: Workers = None,
+    json_output: Json = False,
+) -> int:
+    """Submit a sweep to a SLURM cluster and leave: it goes on by itself.
+
+    Submitting it again continues it, with the program and the sweep file as they are now.
+    """
+    from ablations.submit import submit as submit_sweep
+
+    return submit_sweep(sweep, store=store, profile=profile, workers=workers, json_output=json_output)
+
+
+@app.command()
+def watch(
+    sweep: Sweep,
+    store: Store = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    json_output: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> int:
+    """Show a sweep live until it ends, then write MLflow and the report. Ctrl-C ends the watching alone."""
+    from ablations.watch import watch as watch_sweep
+
+    return watch_sweep(sweep, store=store, tracking_uri=tracking_uri, json_output=json_output, quiet=quiet)
+
+
+@app.command()
+def advance(sweep: Sweep, store: Store = DEFAULT_STORE, json_output: Json = False) -> int:
+    """Take in what ended of a submitted sweep, and submit what comes next. Jobs do that by themselves."""
+    from ablations.submit import advance_sweep
+
+    return advance_sweep(sweep, store=store, json_output=json_output)
+
+
+@app.command()
+def retry(
+    sweep: Sweep,
+    trials: Annotated[
+        list[str] | None,
+        typer.Argument(help="Keys of failed trials, or ARM:SEED. [default: all that failed]", show_default=False),
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    json_output: Json = False,
+) -> int:
+    """Try failed trials of a submitted sweep again, with the program it was submitted with."""
+    from ablations.retry import retry as retry_trials
+
+    return retry_trials(sweep, trials or (), store=store, json_output=json_output)
+
+
+@app.command()
+def cancel(
+    sweep: Sweep,
+    store: Store = DEFAULT_STORE,
+    kill: Annotated[bool, typer.Option("--kill", help="At once, without saving state.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json_output: Json = False,
+) -> int:
+    """End what runs or waits of a sweep. Running jobs save their state first."""
+    from ablations.cancel import cancel as cancel_sweep
+
+    return cancel_sweep(sweep, store=store, kill=kill, yes=yes, json_output=json_output)
+
+
+@app.command()
 def status(sweep: Sweep, store: Store = DEFAULT_STORE, json_output: Json = False) -> int:
     """Say how far a sweep is, and what failed."""
     from ablations.status import status as show_status

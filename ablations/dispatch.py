@@ -21,6 +21,7 @@ from ablations.plan import Plan
 from ablations.progress import Display
 from ablations.search import SearchDriver
 from ablations.snapshot import Status
+from ablations.stop_request import stop_requested
 from ablations.store import Store, store_errors
 from slurm.launcher import Launcher, LauncherError, Resources
 
@@ -86,8 +87,8 @@ def dispatch(
                     return Ended(status=status, stopped=bool(heeded) and status.ended < status.total)
                 if taken_over.is_set():
                     raise SweepBusy(f"another process took {status.name} over while this one did not answer")
-                if interrupts.count > heeded:
-                    heeded = interrupts.count
+                if (asked := max(interrupts.count, stop_requested(store.sweep(status.name)))) > heeded:
+                    heeded = asked
                     display.say(_STOPPING[heeded > 1])
                     dispatcher.stop(kill=heeded > 1)
                 tick(status)

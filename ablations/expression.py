@@ -39,6 +39,9 @@ class Expression:
     """The leaves it reads."""
     evaluate: Evaluate
 
+    def __reduce__(self) -> "tuple[Callable[[str], Expression], tuple[str]]":
+        return parse, (self.text,)
+
     def holds(self, get: Get) -> bool:
         """Raises ``ExpressionError`` if the values cannot be compared, such as null with a number."""
         try:

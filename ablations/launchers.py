@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablations.plan import Plan
 from ablations.profile_file import Cluster
@@ -11,6 +12,9 @@ from mm1core.stages import KINDS, PretrainStage
 from slurm.launcher import Launcher, Resources
 from slurm.local import LocalLauncher
 from slurm.machine import cores, gpus
+
+if TYPE_CHECKING:
+    from slurm.cluster import ClusterLauncher
 
 _LIBRARIES = ("torch", "lightning.pytorch", "transformers", "tokenizers", "ablations.job")
 """What every job imports; the fork server imports it once."""
@@ -29,18 +33,22 @@ def on_this_machine(
     return launcher, resources
 
 
-def on_cluster(sweep: Sweep, cluster: Cluster, *, workers: int | None, folder: Path) -> tuple[Launcher, Resources]:
+def on_cluster(
+    sweep: Sweep, cluster: Cluster, *, workers: int | None, folder: Path, code: Path, afterwards: tuple[str, ...] = ()
+) -> "tuple[ClusterLauncher, Resources]":
+    """``code``: the packages that jobs run; ``afterwards``: arguments of Python for what they do at their end."""
     from slurm.cluster import ClusterLauncher  # imports submitit
     from slurm.commands import Slurm
+    from slurm.submission import Afterwards, Site
 
     wanted = sweep.resources
-    launcher = ClusterLauncher(
+    site = Site(
         profile=cluster.profile,
-        folder=folder / "cluster",
         title=sweep.name,
-        slurm=Slurm(cluster.environment),
-        capacity=workers,
+        code=code,
+        afterwards=Afterwards(arguments=afterwards, log=folder.absolute() / "advance.log") if afterwards else None,
     )
+    launcher = ClusterLauncher(site, folder=folder / "cluster", slurm=Slurm(cluster.environment), capacity=workers)
     return launcher, Resources(cpus=wanted.cpus, gpus=wanted.gpus, memory=wanted.memory, time=wanted.time)
 
 

@@ -13,6 +13,7 @@ from ablations.errors import OK, BadInput, nearest
 from ablations.folder import sweep_folder
 from ablations.invocation import command
 from ablations.lease import holder
+from ablations.submitted import submission_of
 
 _LOOK_AGAIN = 0.2
 """Seconds between two looks at a log that is followed."""
@@ -54,11 +55,17 @@ def logs(sweep: str, *, store: Path, trial: str | None, attempt: int | None, fol
     with path.open("rb") as file:
         _to_last_lines(file.fileno(), lines)
         _copy(file.fileno())
-        while follow and holder(folder) is not None:
+        while follow and _may_grow(log, folder):
             time.sleep(_LOOK_AGAIN)
             _copy(file.fileno())
         _copy(file.fileno())
     return OK
+
+
+def _may_grow(log: _Log, folder: Path) -> bool:
+    if submission_of(folder) is None:
+        return holder(folder) is not None
+    return any(one.key == log.key and one.state == "open" for one in _known(folder))
 
 
 def _known(folder: Path) -> list[_Log]:

@@ -4,9 +4,11 @@ A trial is an arm at a seed. Its key is the key of its last stage, so a trial of
 scores has the same key. Trials go seed by seed: a sweep that is stopped half-way has every arm at fewer seeds.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ablations.arms import Arm
@@ -15,6 +17,7 @@ from ablations.design import design_arms, same
 from ablations.metrics import check_objective
 from ablations.payload import encode
 from ablations.stages import Chains, Stage
+from ablations.store import write_changed
 from ablations.sweep import Axis, Search, Sweep
 
 
@@ -69,6 +72,11 @@ def make_plan(sweep: Sweep, *, suggested: Sequence[Arm] = (), chains: Chains | N
             if other is not trial and not searched:
                 raise same(sweep, arm, other.arm, "differs only in what has no effect there from")
     return Plan(sweep=sweep, arms=arms, trials=tuple(trials.values()))
+
+
+def save_plan(plan: Plan, sweep: Path) -> None:
+    """Write ``plan.json`` into the sweep's folder. Raises ``OSError``."""
+    write_changed(sweep / "plan.json", json.dumps(plan_document(plan), ensure_ascii=False) + "\n")
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:

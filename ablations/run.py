@@ -7,31 +7,28 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from ablations.conclude import say_end, write_report, write_tracking
 from ablations.data_files import RememberedDigests
 from ablations.dispatch import Ended, dispatch, hold_sweep
-from ablations.errors import OK, STOPPED, TRIALS_FAILED, StoreError
+from ablations.errors import STOPPED
+from ablations.frozen import freeze_code
 from ablations.invocation import command
 from ablations.launchers import on_cluster, on_this_machine
-from ablations.plan import Plan, make_plan, plan_document
+from ablations.plan import Plan, make_plan, save_plan
 from ablations.profile_file import Cluster, find_cluster
 from ablations.progress import Display, open_display
 from ablations.provenance import provenance
 from ablations.search import SearchDriver
 from ablations.snapshot import Status
-from ablations.store import Store, store_errors, write_text
-from ablations.summary import print_summary, summary_console
+from ablations.stop_request import clear_stop
+from ablations.store import Store, store_errors, write_changed
 from ablations.sweep import Search, Sweep
 from ablations.sweep_file import read_sweep
 from ablations.sync import BackgroundSync
-from ablations.tracking_marker import DATABASE
-from reports.build import build_report
-from reports.records import ReportError
+from ablations.turn import heed_turns
 
 _SYNC_EVERY = 15.0
 """Seconds between two writings of MLflow while jobs run."""
@@ -59,7 +56,8 @@ def run_sweep(
     folder = place.sweep(sweep.name)
     with hold_sweep(place, sweep.name) as taken_over:
         with store_errors(store):
-            _write_changed(folder / "sweep.yaml", sweep.document.file.read_text(encoding="utf-8"))
+            clear_stop(folder)
+            write_changed(folder / "sweep.yaml", sweep.document.file.read_text(encoding="utf-8"))
         sync = BackgroundSync(folder, store=store, uri=tracking_uri)
         try:
             with open_display(quiet=quiet) as display:
@@ -68,11 +66,11 @@ def run_sweep(
                 where = [] if profile is None else ["--profile", profile]
                 again = command("run", str(sweep_path), *where, store=store, tracking_uri=tracking_uri)
                 return _say_stopped(again, ended.status, json_output=json_output)
-            summary = _report(folder, store)
-            _write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
+            summary = write_report(folder, store)
+            write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
         finally:
             sync.close()
-    return _conclude(summary, ended.status, folder, store=store, tracking_uri=tracking_uri, json_output=json_output)
+    return say_end(summary, ended.status, folder, store=store, tracking_uri=tracking_uri, json_output=json_output)
 
 
 def _dispatch(
@@ -88,12 +86,13 @@ def _dispatch(
     folder = store.sweep(sweep.name)
 
     def save(plan: Plan) -> None:
-        _write_changed(folder / "plan.json", json.dumps(plan_document(plan), ensure_ascii=False) + "\n")
+        save_plan(plan, folder)
 
     synced = time.monotonic()
 
-    def sync_now_and_then(status: Status) -> None:
+    def now_and_then(status: Status) -> None:
         nonlocal synced
+        heed_turns(folder)
         if status.running and time.monotonic() - synced > _SYNC_EVERY:
             synced = time.monotonic()
             sync.request()
@@ -107,7 +106,9 @@ def _dispatch(
     if cluster is None:
         launcher, resources = on_this_machine(sweep, plan, workers=workers, folder=folder, warn=display.warn)
     else:
-        launcher, resources = on_cluster(sweep, cluster, workers=workers, folder=folder)
+        with store_errors(store.root):
+            code = freeze_code(store.root)
+        launcher, resources = on_cluster(sweep, cluster, workers=workers, folder=folder, code=code)
     try:
         return dispatch(
             plan,
@@ -118,58 +119,10 @@ def _dispatch(
             display=display,
             taken_over=taken_over,
             search=search,
-            tick=sync_now_and_then,
+            tick=now_and_then,
         )
     finally:
         launcher.close()
-
-
-def _write_changed(path: Path, text: str) -> None:
-    """Equal content is not written again: its time tells when it changed."""
-    with suppress(FileNotFoundError):
-        if path.read_text(encoding="utf-8") == text:
-            return
-    write_text(path, text)
-
-
-def _report(folder: Path, store: Path) -> dict[str, Any]:
-    try:
-        return build_report(folder, store=store, output=folder / "report", images=True)
-    except ReportError as error:
-        raise StoreError(str(error)) from None
-
-
-def _write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str | None, digest: str) -> None:
-    """Bring MLflow up to date with the records and the report; nothing is imported where it is already.
-
-    A database of our own that is gone is made anew; servers are believed to keep what they were given.
-    """
-    state = json.dumps({"uri": uri, "digest": digest})
-    path = folder / "synced.json"
-    with suppress(OSError):
-        if path.read_text() == state and (uri is not None or (store / DATABASE).exists()):
-            return
-    with _waiting("Writing MLflow"):
-        sync.request()
-        sync.finish()
-    if sync.problem:
-        print(
-            f"ablate: MLflow could not be written ({sync.problem}); the records are whole, and running the same "
-            "command again tries once more",
-            file=sys.stderr,
-        )
-    else:
-        path.write_text(state)
-
-
-@contextmanager
-def _waiting(what: str) -> Iterator[None]:
-    """Say what is waited for, where somebody watches."""
-    if sys.stderr.isatty():
-        print(f"{what} …", end="\r", file=sys.stderr, flush=True)
-    yield
-    if sys.stderr.isatty():
-        print(" " * (len(what) + 2), end="\r", file=sys.stderr, flush=True)
 
 
 def _say_stopped(again: str, status: Status, *, json_output: bool) -> int:
@@ -181,33 +134,3 @@ def _say_stopped(again: str, status: Status, *, json_output: bool) -> int:
         file=sys.stderr,
     )
     return STOPPED
-
-
-def _conclude(
-    summary: dict[str, Any],
-    status: Status,
-    folder: Path,
-    *,
-    store: Path,
-    tracking_uri: str | None,
-    json_output: bool,
-) -> int:
-    page = folder / "report" / "index.html"
-    if json_output:
-        document = {"name": status.name, "states": dict(status.counts), "report": str(page), "summary": summary}
-        print(json.dumps(document, ensure_ascii=False))
-    else:
-        console = summary_console()
-        print_summary(summary, console=console)
-        dashboard = command("dashboard", status.name, store=store, tracking_uri=tracking_uri)
-        console.print(f"Report:    {page}", soft_wrap=True, highlight=False, markup=False)
-        console.print(f"Dashboard: {dashboard}", soft_wrap=True, highlight=False, markup=False)
-    if status.problem:
-        print(
-            f"ablate: {status.problem}; {status.counts['waiting']} trials were not tried. "
-            f"`{command('logs', status.name, store=store)}` shows the failures; "
-            "run the same command again when the cause is gone",
-            file=sys.stderr,
-        )
-    failed = status.counts["failed"] + status.counts["diverged"]
-    return TRIALS_FAILED if failed or status.problem else OK

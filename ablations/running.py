@@ -12,14 +12,14 @@ from ablations.store import write_json
 class RunningFile:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "running.json"
-        self._written: list[dict[str, Any]] | None = None
+        self._written: dict[str, Any] | None = None
 
-    def update(self, works: Iterable[Work]) -> None:
+    def update(self, running: Iterable[Work], queued: Iterable[Work]) -> None:
         """Raises ``OSError``."""
-        listed = [entry(work) for work in works]
+        listed = {"jobs": [entry(work) for work in running], "queued": [entry(work) for work in queued]}
         if listed != self._written:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self._path, {"jobs": listed})
+            write_json(self._path, listed)
             self._written = listed
 
 

@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from ablations.lease import holder
 
 STATES = ("done", "pruned", "diverged", "failed", "running", "waiting")
 """Of a trial. The first four are ends; a failed one is tried again by the next run."""
@@ -30,6 +32,8 @@ class RunningJob:
     """Optimizer steps of that stage in all, where it has any."""
     started: float | None
     """Unix time."""
+    node: str | None = None
+    """Where, for a job on a cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +42,12 @@ class Status:
     counts: Mapping[str, int]
     """Trials by state; every state of ``STATES`` is there."""
     running: tuple[RunningJob, ...]
+    queued: int = 0
+    """Jobs that the launcher has and that have not begun."""
     problem: str = ""
     """Why no further jobs are started, where that is so."""
+    gpu_hours: tuple[float, float | None] | None = None
+    """Spent by ended trials, and what the rest will take if it goes on like that; for sweeps on GPUs of a cluster."""
 
     @property
     def total(self) -> int:
@@ -81,13 +89,26 @@ def last_spooled(work: Path) -> Spooled | None:
     return None
 
 
-def read_running(folder: Path, store: Path) -> tuple[RunningJob, ...]:
-    """The jobs in ``running.json``; they mean something only while the sweep's lease is held."""
+def read_running(folder: Path, store: Path, *, owned: bool) -> tuple[tuple[RunningJob, ...], int]:
+    """Jobs that run, and how many wait in the launcher's queue, from ``running.json``.
+
+    ``owned``: its writer is alive. Without one, as where a cluster's jobs go on by themselves, a job runs while it
+    holds its stage.
+    """
     try:
-        listed = json.loads((folder / "running.json").read_bytes())["jobs"]
-    except (FileNotFoundError, ValueError):
-        return ()
-    return tuple(running_job(one, store) for one in listed)
+        listed = json.loads((folder / "running.json").read_bytes())
+        jobs, queued = listed["jobs"], listed.get("queued", [])
+    except (FileNotFoundError, ValueError, KeyError):
+        return (), 0
+    running, waiting = [], 0
+    for entry, begun in [*((one, True) for one in jobs), *((one, False) for one in queued)]:
+        job = running_job(entry, store)
+        owner = None if owned and begun else holder(job.work.parent)
+        if owner is not None or (owned and begun):
+            running.append(job if owner is None else replace(job, node=owner.host))
+        elif not all(_record(stage, store).exists() for stage in entry["stages"]):
+            waiting += 1
+    return tuple(running), waiting
 
 
 def running_job(job: Mapping[str, Any], store: Path) -> RunningJob:

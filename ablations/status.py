@@ -1,17 +1,16 @@
 """``ablate status``: how far a sweep is, from its folders alone. Reads only, and needs nobody to be running."""
 
 import json
-from collections.abc import Mapping
+import time
 from pathlib import Path
 from typing import Any
 
-from ablations.ended import read_ended
-from ablations.errors import OK, TRIALS_FAILED, BadInput
+from ablations.errors import OK, TRIALS_FAILED
 from ablations.folder import sweep_folder
 from ablations.invocation import command
-from ablations.lease import holder
-from ablations.progress import in_words
-from ablations.snapshot import STATES, Status, last_spooled, read_running
+from ablations.overview import Overview, read_overview
+from ablations.progress import duration, in_words
+from ablations.snapshot import last_spooled
 
 _MOST_LINES = 20
 """Failures and running jobs printed; ``--json`` has all."""
@@ -22,47 +21,20 @@ def status(sweep: str, *, store: Path, json_output: bool) -> int:
 
     Returns ``TRIALS_FAILED`` where trials failed or diverged, else ``OK``. Raises ``BadInput`` for an unknown sweep.
     """
-    folder = sweep_folder(sweep, store)
-    plan = _object(folder / "plan.json")
-    if plan is None:
-        raise BadInput(f"{folder / 'plan.json'} cannot be read; `ablate run` writes it anew")
-    owner = holder(folder)
-    jobs = read_running(folder, store) if owner is not None else ()
-    active = {job.name.removeprefix("trial-") for job in jobs if job.name.startswith("trial-")}
-    ended = read_ended(folder)
-    trials = [_trial(trial, ended.get(trial["key"], {}), active) for trial in plan["trials"]]
-    counts = dict.fromkeys(STATES, 0)
-    for trial in trials:
-        counts[trial["state"]] += 1
-    found = Status(name=plan["name"], counts=counts, running=jobs)
-    labels = {arm["key"]: arm["label"] for arm in plan["arms"]}
+    found = read_overview(sweep_folder(sweep, store), store)
+    counts = found.status.counts
     if json_output:
-        print(json.dumps(_document(found, plan, trials, labels, str(owner) if owner else None), ensure_ascii=False))
+        print(json.dumps(_document(found), ensure_ascii=False))
     else:
-        _print(found, plan, trials, labels, str(owner) if owner else None)
+        _print(found, store)
         if counts["failed"] + counts["diverged"]:
-            print(f"`{command('logs', found.name, 'KEY', store=store)}` shows why")
+            print(f"`{command('logs', found.status.name, 'KEY', store=store)}` shows why")
     return TRIALS_FAILED if counts["failed"] + counts["diverged"] else OK
 
 
-def _trial(planned: Mapping[str, Any], record: Mapping[str, Any], active: set[str]) -> dict[str, Any]:
-    state = "running" if planned["key"] in active else record.get("state", "waiting")
-    return {
-        "key": planned["key"],
-        "arm": planned["arm"],
-        "seed": planned["seed"],
-        "state": state if state in STATES else "waiting",
-        "objective": record.get("objective"),
-        "seconds": record.get("seconds"),
-        "failure": record.get("failure"),
-    }
-
-
-def _document(
-    found: Status, plan: Mapping[str, Any], trials: list[dict[str, Any]], labels: Mapping[str, str], owner: str | None
-) -> dict[str, Any]:
+def _document(found: Overview) -> dict[str, Any]:
     running = []
-    for job in found.running:
+    for job in found.status.running:
         spooled = last_spooled(job.work)
         running.append({
             "name": job.name,
@@ -72,44 +44,52 @@ def _document(
             "steps": job.steps,
             "loss": spooled.loss if spooled else None,
             "started": job.started,
+            "node": job.node,
         })  # fmt: skip
     return {
-        "name": found.name,
-        "title": plan["title"],
-        "running_in": owner,
-        "states": dict(found.counts),
+        "name": found.status.name,
+        "title": found.title,
+        "running_in": found.owner,
+        "submission": found.submission,
+        "states": dict(found.status.counts),
+        "queued": found.status.queued,
         "running": running,
-        "trials": [{**trial, "label": labels[trial["arm"]]} for trial in trials],
+        "trials": [{**trial, "label": found.labels[trial["arm"]]} for trial in found.trials],
     }
 
 
-def _print(
-    found: Status, plan: Mapping[str, Any], trials: list[dict[str, Any]], labels: Mapping[str, str], owner: str | None
-) -> None:
-    print(f"{found.name}: {plan['title']}" if plan["title"] else found.name)
-    counts = ", ".join(f"{count} {state}" for state, count in found.counts.items() if count)
-    print(f"{found.ended} of {found.total} trials have ended: {counts}" if found.total else "no trials yet")
-    if owner is not None:
-        print(f"run by {owner}")
-    elif found.counts["waiting"] or found.counts["failed"]:
-        print(
-            f"nobody runs it; `ablate run` with the sweep file goes on (a copy is {found.name}/sweep.yaml in the store)"
-        )
-    for job in found.running[:_MOST_LINES]:
-        print(f"  {job.label}: {job.kind} {in_words(job)}".rstrip())
-    lost = [trial for trial in trials if trial["state"] in ("failed", "diverged")]
+def _print(found: Overview, store: Path) -> None:
+    status = found.status
+    print(f"{status.name}: {found.title}" if found.title else status.name)
+    counts = ", ".join(f"{count} {state}" for state, count in status.counts.items() if count)
+    print(f"{status.ended} of {status.total} trials have ended: {counts}" if status.total else "no trials yet")
+    _print_owner(found, store)
+    for job in status.running[:_MOST_LINES]:
+        node = f" on {job.node}" if job.node else ""
+        print(f"  {job.label}: {job.kind}{node} {in_words(job)}".rstrip())
+    lost = [trial for trial in found.trials if trial["state"] in ("failed", "diverged")]
     for trial in lost[:_MOST_LINES]:
         failure = trial["failure"] or {}
         where = f" in {failure['stage']}" if "stage" in failure else ""
         why = f" ({failure.get('class')}): {failure.get('error')}" if failure else ""
-        print(f"  {labels[trial['arm']]} · seed {trial['seed']} [{trial['key']}] {trial['state']}{where}{why}")
+        label = found.labels[trial["arm"]]
+        print(f"  {label} · seed {trial['seed']} [{trial['key']}] {trial['state']}{where}{why}")
     if len(lost) > _MOST_LINES:
         print(f"  … and {len(lost) - _MOST_LINES} more")
+    if status.problem:
+        print(status.problem)
 
 
-def _object(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+def _print_owner(found: Overview, store: Path) -> None:
+    status, submission = found.status, found.submission
+    if submission is not None and not found.finished:
+        looked = f", looked after {duration(time.time() - submission['looked'])} ago" if "looked" in submission else ""
+        print(f"submitted to {submission['profile']}: {status.queued} jobs in its queue{looked}")
+        if not status.queued and not status.running:
+            watch = command("watch", status.name, store=store)
+            print(f"no job of it runs or waits; `{watch}` carries it on")
+    elif found.owner is not None:
+        print(f"run by {found.owner}")
+    elif status.counts["waiting"] or status.counts["failed"]:
+        copy = f"{status.name}/sweep.yaml"
+        print(f"nobody runs it; `ablate run` with the sweep file goes on (a copy is {copy} in the store)")

@@ -10,7 +10,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -127,6 +127,14 @@ def write_text(path: Path, text: str) -> None:
     """Replace a file that can be made again: readers, and whoever comes after a kill, meet the old one or the new."""
     with _draft(path) as file:
         file.write(text)
+
+
+def write_changed(path: Path, text: str) -> None:
+    """Equal content is not written again: the file's time tells when it changed."""
+    with suppress(FileNotFoundError):
+        if path.read_text(encoding="utf-8") == text:
+            return
+    write_text(path, text)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def write_batch(root: Path, jobs: Sequence[Job]) -> Batch:
 def load_batches(root: Path) -> list[tuple[Batch, str | None]]:
     """Every batch with jobs that were not given up, and SLURM's number of it where it is known."""
     found = []
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
         try:
             size = int((folder / "size").read_text())
             jobs = {index: _read(path) for index in range(size) if (path := job_path(folder, index)).exists()}

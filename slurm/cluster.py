@@ -2,8 +2,8 @@
 
 Promises what ``launcher.Launcher`` says. Besides: what is submitted between two looks goes to SLURM together, jobs of
 equal resources as an array; a limit on the number of jobs makes the rest wait here; jobs outlive a launcher that is
-killed, and the next one on the same folder inherits them. SLURM is asked about all jobs at once, rarely. One launcher
-at a time works on a folder; what it keeps there are the jobs that were not forgotten.
+killed or simply left, and the next one on the same folder inherits them. SLURM is asked about all jobs at once, rarely.
+One launcher at a time works on a folder; what it keeps there are the jobs that were not forgotten.
 """
 
 import shutil
@@ -17,9 +17,8 @@ from slurm.batch import Batch, give_up, load_batches, read_word, write_batch, wr
 from slurm.commands import Slurm
 from slurm.ending import status_of
 from slurm.launcher import Job, JobState, JobStatus, LauncherError
-from slurm.profile import Profile
-from slurm.queue import Look, Pace, Seen, look, max_array_size
-from slurm.submission import NoAnswer, QueueFull, Refused, send
+from slurm.queue import QUEUED, Look, Pace, Seen, look, max_array_size
+from slurm.submission import NoAnswer, QueueFull, Refused, Site, batch_script, follower_script, send
 
 _WORD_PATIENCE = 30.0
 """Seconds until what a job wrote on its node is surely seen here; shared file systems lag."""
@@ -49,14 +48,11 @@ class _Sent:
 
 
 class ClusterLauncher:
-    def __init__(
-        self, *, profile: Profile, folder: Path, title: str, slurm: Slurm | None = None, capacity: int | None = None
-    ) -> None:
-        """``folder`` lies where every node sees it; ``title`` names the jobs in the queue; ``capacity`` is less than
-        the profile's ``max_jobs``."""
-        self._profile = profile
+    def __init__(self, site: Site, *, folder: Path, slurm: Slurm | None = None, capacity: int | None = None) -> None:
+        """``folder`` lies where every node sees it; ``capacity`` is less than the profile's ``max_jobs``."""
+        profile = site.profile
+        self._site = site
         self._folder = folder.absolute()
-        self._title = title
         self._slurm = slurm or Slurm()
         self._capacity = min(profile.max_jobs, capacity or profile.max_jobs)
         self._statuses: dict[str, JobStatus] = {}
@@ -67,6 +63,8 @@ class ClusterLauncher:
         self._asked: dict[str, int] = {}
         """Jobs to be ended: 0 politely, 1 at once, 2 by every means."""
         self._pace = Pace(profile.poll_seconds)
+        self._seen: Mapping[str, Seen] = {}
+        """What the last look showed."""
         self._array_size: int | None = None
         self._batch_size = profile.max_jobs
         """Most jobs to send together: less after SLURM found so many too many, more after it took them."""
@@ -122,6 +120,30 @@ class ClusterLauncher:
             self._asked[name] = max(self._asked.get(name, 0), int(kill))
             self._pace.due = 0.0
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a further look may soon tell more of a job that is over, as it seems, or not known to SLURM (yet)."""
+        return any(sent.unseen or sent.over_since is not None or sent.number is None for sent in self._alive().values())
+
+    def follow_up(self) -> str:
+        """Before this process leaves its jobs alone: see to it that SLURM does what is to be done afterwards once more
+        when all of them have ended, in whatever way. Returns what SLURM has against it; empty where nothing."""
+        numbers = sorted({sent.number for sent in self._alive().values() if sent.number is not None})
+        known = self._folder / "follower"
+        waits = known.exists() and self._queued_at_last_look(known.read_text())
+        if self._site.afterwards is None or not numbers or waits:
+            return ""
+        try:
+            text = follower_script(numbers, self._site.afterwards, self._site)
+            known.write_text(send(text, self._folder / "follower.sh", self._slurm))
+        except (NoAnswer, QueueFull, Refused) as error:
+            return str(error)
+        return ""
+
+    def _queued_at_last_look(self, number: str) -> bool:
+        seen = self._seen.get(number)
+        return seen is not None and seen.state in QUEUED
+
     def close(self) -> None:
         """Jobs that SLURM could not be asked to end stay for the next launcher to inherit."""
         if self._inherited is None:  # what is there is not even known
@@ -162,7 +184,7 @@ class ClusterLauncher:
                     "queue stay there, and the same command goes on with them"
                 )
             return
-        self._silent_since, self._full = None, False
+        self._silent_since, self._full, self._seen = None, False, seen.jobs
         self._crowded = any(not one.ended for one in seen.jobs.values())
         before = dict(self._statuses)
         for name, sent in self._alive().items():
@@ -206,28 +228,20 @@ class ClusterLauncher:
         self._set(name, ended or JobStatus(state=JobState.LOST, problem=f"SLURM does not know job {sent.id} any more"))
 
     def _inherit(self) -> dict[str, Job]:
-        """Take over what an earlier launcher left in the queue; what has ended since is forgotten."""
+        """Take over what an earlier launcher did not forget."""
         batches = load_batches(self._folder)
         if not batches:
             return {}
-        ids = [batch.job_id(number, index) for batch, number in batches if number for index in batch.jobs]
-        seen = look(self._slurm, ids)
+        for batch, number in batches:
+            for index, job in batch.jobs.items():
+                self._sent[job.name] = _Sent(batch=batch, index=index, number=number)
+                self._set(job.name, _QUEUED)
+        inherited = {name: sent.batch.jobs[sent.index] for name, sent in self._sent.items()}
+        seen = look(self._slurm, [sent.id for sent in self._sent.values() if sent.id is not None])
         if seen.problem:
             raise LauncherError(f"SLURM does not answer ({seen.problem}); run the same command again when it does")
-        found = {}
-        for batch, known in batches:
-            number = known or _number_of(batch, seen.jobs)
-            if number is not None and known is None:
-                write_id(batch, number)
-            for index, job in batch.jobs.items():
-                sent = _Sent(batch=batch, index=index, number=number)
-                one = seen.jobs.get(sent.id) if sent.id else None
-                if one is None or one.ended:
-                    give_up(batch, index)
-                    continue
-                found[job.name], self._sent[job.name] = job, sent
-                self._set(job.name, status_of(one, None, patient=True) or _QUEUED)
-        return found
+        self._take_in(seen)
+        return inherited
 
     # Handing over
 
@@ -241,9 +255,9 @@ class ClusterLauncher:
         batch = write_batch(self._folder, jobs)
         number, refusal = None, ""
         try:
-            number = send(batch, title=self._title, profile=self._profile, slurm=self._slurm)
+            number = send(batch_script(batch, self._site), batch.folder / "script.sh", self._slurm)
             write_id(batch, number)
-            self._batch_size = min(2 * self._batch_size, self._profile.max_jobs)
+            self._batch_size = min(2 * self._batch_size, self._site.profile.max_jobs)
         except NoAnswer:
             self._full = True  # until the next look, which shows whether it arrived
         except (QueueFull, Refused) as error:

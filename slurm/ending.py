@@ -1,7 +1,9 @@
 """How a job stands, from what SLURM says of it and what its batch script left. Pure.
 
 SLURM has the last word on whether a job is over; on how it ended the script has, where it got to its end in the run
-that SLURM speaks of. A job that was queued again waits or runs, whatever an earlier run of it left.
+that SLURM speaks of. A job that was queued again waits or runs, whatever an earlier run of it left. One that SLURM
+calls running while its script has said its end in that very run is over as well: the script only sees to what comes
+next. Should SLURM queue it again now, it finds that it was given up.
 """
 
 from signal import SIGTERM
@@ -24,9 +26,12 @@ def status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | No
     it is worth waiting for."""
     if seen.state in QUEUED:
         return JobStatus(state=JobState.QUEUED)
+    current = word is not None and word.restart == seen.restarts
+    if seen.state == "RUNNING" and current and word is not None and word.exit_code is not None:
+        return _ended(word.exit_code, "")
     if not seen.ended:
         return JobStatus(state=JobState.RUNNING)
-    if word is not None and seen.restarts is not None and word.restart != seen.restarts:
+    if seen.restarts is not None and not current:
         word = None
     outside = _FROM_OUTSIDE.get(seen.state, "")
     if word is not None and word.exit_code is not None:

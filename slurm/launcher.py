@@ -92,8 +92,8 @@ class Launcher(Protocol):
         ...
 
     def inherited(self) -> Mapping[str, Job]:
-        """Jobs that outlived the launcher that submitted them and have not ended, by name. They are in ``jobs()`` like
-        those submitted here. None where jobs end with their launcher."""
+        """Jobs of an earlier launcher that it did not forget, by name. They are in ``jobs()`` like those submitted
+        here, also where they have ended since. None where jobs end with their launcher."""
         ...
 
     def submit(self, job: Job) -> None:

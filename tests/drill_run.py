@@ -22,6 +22,7 @@ from slurm.commands import Slurm
 from slurm.launcher import Launcher, Resources
 from slurm.local import LocalLauncher
 from slurm.profile import Profile
+from slurm.submission import Site
 
 
 def with_faults(plan: Plan, faults: dict[str, str]) -> Plan:
@@ -39,9 +40,8 @@ def open_launcher(folder: Path, *, workers: int, slurm_conf: str | None) -> Laun
         return LocalLauncher(modules=["tally", "ablations.job"], capacity=workers, log=folder / "server.log")
     python = f"{sys.executable} {Path(__file__).with_name('tally_python.py')}"
     return ClusterLauncher(
-        profile=Profile(poll_seconds=0.2, python=python),
+        Site(profile=Profile(poll_seconds=0.2, python=python), title="drill"),
         folder=folder / "cluster",
-        title="drill",
         slurm=Slurm({"SLURM_CONF": slurm_conf}),
     )
 

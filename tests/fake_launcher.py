@@ -46,7 +46,7 @@ class FakeLauncher:
         return self._capacity
 
     def inherited(self) -> Mapping[str, Job]:
-        return dict(self._inherited)
+        return {name: job for name, job in self._inherited.items() if name in self._statuses}
 
     def submit(self, job: Job) -> None:
         if job.name in self._statuses:
@@ -87,6 +87,10 @@ class FakeLauncher:
         """What a launcher before this one left: a job in the queue."""
         self.submit(job)
         self._inherited[job.name] = job
+
+    def left_alone(self) -> None:
+        """What a process that ends without closing the launcher leaves to the next one: all that is not forgotten."""
+        self._inherited = {name: self.sent[name] for name in self._statuses}
 
     def lose(self, name: str) -> None:
         """What happens to jobs when the machinery that runs them dies."""

@@ -14,6 +14,10 @@ class FakeSlurm(Slurm):
         self._answers = answers
         self.asked: list[str] = []
 
+    def say(self, **answers: str | Answer) -> None:
+        """From now on."""
+        self._answers = {**self._answers, **answers}
+
     def ask(self, *command: str, patience: float = 0.0) -> Answer:
         self.asked.append(command[0])
         answer = self._answers.get(command[0], "")

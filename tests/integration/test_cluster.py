@@ -18,6 +18,7 @@ from slurm.cluster import ClusterLauncher
 from slurm.commands import Slurm
 from slurm.launcher import Job, JobState, Resources
 from slurm.profile import Profile
+from slurm.submission import Site
 
 TESTS = Path(__file__).parents[1]
 PATIENCE = 120.0
@@ -184,9 +185,8 @@ def test_a_sweep_file_gives_the_records_it_gives_here(tmp_path):
 @pytest.fixture
 def launcher(tmp_path: Path, slurm: Slurm) -> Iterator[ClusterLauncher]:
     made = ClusterLauncher(
-        profile=Profile(poll_seconds=0.2, flags={"hold": True}),
+        Site(profile=Profile(poll_seconds=0.2, flags={"hold": True}), title="a sweep"),
         folder=tmp_path / "cluster",
-        title="a sweep",
         slurm=slurm,
     )
     yield made
@@ -219,12 +219,15 @@ def test_another_launcher_on_the_folder_inherits_what_waits_and_can_end_it(tmp_p
     (unknown,) = [path for path in (tmp_path / "cluster").glob("*/id") if (path.parent / "size").read_text() == "1"]
     unknown.unlink()  # as if its submitter had been killed just before it noted the number
     assert slurm.ask("scancel", f"{(tmp_path / 'cluster').glob('*/id').__next__().read_text()}_1").ok
-    heir = ClusterLauncher(profile=Profile(poll_seconds=0.2), folder=tmp_path / "cluster", title="x", slurm=slurm)
-    assert heir.inherited().keys() == heir.jobs().keys() == {"a", "c"}
+    site = Site(profile=Profile(poll_seconds=0.2), title="x")
+    heir = ClusterLauncher(site, folder=tmp_path / "cluster", slurm=slurm)
+    assert heir.inherited().keys() == heir.jobs().keys() == {"a", "b", "c"}
+    until(lambda: heir.jobs()["b"].state.ended)
+    assert {heir.jobs()[name].state for name in ("a", "c")} == {JobState.QUEUED}
     assert heir.inherited()["c"] == job(tmp_path, "c", cpus=2)
     for name in ("a", "c"):
         heir.cancel(name)
-    until(lambda: all(status.state == JobState.CANCELLED for status in heir.jobs().values()))
+    until(lambda: all(heir.jobs()[name].state == JobState.CANCELLED for name in ("a", "c")))
     heir.close()
 
 
@@ -246,9 +249,8 @@ def test_a_limit_on_jobs_makes_the_rest_wait(tmp_path, slurm, monkeypatch):
     script.write_text(FULL.replace("{sbatch}", where))
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
-    launcher = ClusterLauncher(
-        profile=Profile(poll_seconds=0.2), folder=tmp_path / "cluster", title="limited", slurm=slurm
-    )
+    site = Site(profile=Profile(poll_seconds=0.2), title="limited")
+    launcher = ClusterLauncher(site, folder=tmp_path / "cluster", slurm=slurm)
     names = [f"job{number}" for number in range(4)]
     for name in names:
         launcher.submit(job(tmp_path, name))

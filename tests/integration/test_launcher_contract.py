@@ -13,6 +13,7 @@ from slurm.commands import Slurm
 from slurm.launcher import Job, JobState, JobStatus, Launcher, Resources
 from slurm.local import LocalLauncher
 from slurm.profile import Profile
+from slurm.submission import Site
 
 
 def simulate(job: Job) -> Simulation:
@@ -42,9 +43,8 @@ def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launche
     else:
         request.getfixturevalue("on_nodes")
         made = ClusterLauncher(
-            profile=Profile(max_jobs=2, poll_seconds=0.2),
+            Site(profile=Profile(max_jobs=2, poll_seconds=0.2), title="contract"),
             folder=tmp_path / "cluster",
-            title="contract",
             slurm=Slurm({"SLURM_CONF": str(request.getfixturevalue("slurm_conf"))}),
         )
     yield made

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class World:
         self.warnings: list[str] = []
         self.said: list[str] = []
 
-    def dispatcher(self, planned: Plan, *, gpus: int = 0) -> Dispatcher:
+    def dispatcher(self, planned: Plan, *, gpus: int = 0, continuing: bool = False) -> Dispatcher:
         return Dispatcher(
             planned,
             store=self.store,
@@ -49,6 +50,7 @@ class World:
             say=self.said.append,
             warn=self.warnings.append,
             clock=lambda: self.launcher.now,
+            continuing=continuing,
         )
 
     def finish(self, dispatcher: Dispatcher, *, passes: int = 1000) -> Status:
@@ -58,6 +60,17 @@ class World:
             if dispatcher.finished:
                 return status
             self.launcher.wait(1.0)
+        raise AssertionError(f"did not end: {status}")
+
+    def carry_on(self, planned: Plan, *, passes: int = 1000) -> Status:
+        """By a new dispatcher for every look."""
+        for _ in range(passes):
+            dispatcher = self.dispatcher(planned, continuing=True)
+            status = dispatcher.advance()
+            if dispatcher.finished:
+                return status
+            self.launcher.wait(1.0)
+            self.launcher.left_alone()
         raise AssertionError(f"did not end: {status}")
 
     def run(self, planned: Plan) -> Status:
@@ -480,6 +493,74 @@ def test_jobs_of_an_earlier_dispatcher_are_gone_on_with(world):
     assert all(world.launcher.submitted.count(name) == 1 for name in left)
     assert world.launcher.jobs() == {}
     assert len(world.ran) == len(set(world.ran))
+
+
+def test_a_run_that_a_new_process_carries_on_at_every_look_ends_like_one(world, tmp_path):
+    quiet = World(tmp_path / "quiet")
+    planned = drill(arms=3, seeds=2)
+    quiet.run(planned)
+    assert world.carry_on(planned).counts["done"] == 6
+    assert len(world.ran) == len(set(world.ran)) == len(quiet.ran)
+    assert sorted(world.launcher.submitted) == sorted(quiet.launcher.submitted)
+    for trial in planned.trials:
+        assert world.trial_record(trial.key) == quiet.trial_record(trial.key)
+
+
+def test_attempts_are_counted_over_the_processes_of_a_run(world):
+    planned = drill(arms=2, seeds=1)
+    world.behave["train 0 0"] = lambda job: killed(9)
+    status = world.carry_on(planned)
+    assert (status.counts["done"], status.counts["failed"]) == (1, 1)
+    assert world.launcher.submitted.count(f"trial-{planned.trials[0].key}") == 3
+    status = world.carry_on(planned)
+    assert status.counts["failed"] == 1
+    assert world.launcher.submitted.count(f"trial-{planned.trials[0].key}") == 3
+
+
+def test_a_new_run_forgets_the_failures_of_the_one_before(world):
+    planned = drill(arms=2, seeds=1)
+    world.behave["train 0 0"] = failing(world, "raise")
+    assert world.carry_on(planned).counts["failed"] == 1
+    del world.behave["train 0 0"]
+    assert world.carry_on(planned).counts["failed"] == 1
+    assert world.run(planned).counts["done"] == 2
+
+
+@pytest.mark.parametrize("others_work", [False, True])
+def test_the_same_failure_everywhere_is_seen_over_the_processes_of_a_run(world, others_work):
+    planned = drill(arms=4, seeds=1)
+    for number in range(1 if others_work else 0, 4):
+        world.behave[f"train {number} 0"] = failing(world, "raise")
+    for _ in range(30):
+        dispatcher = world.dispatcher(planned, continuing=True)
+        dispatcher.advance()
+        world.launcher.wait(1.0)
+        world.launcher.left_alone()
+    assert bool(dispatcher.problem) != others_work
+
+
+class Killed(BaseException):
+    """The dispatcher is killed at this moment."""
+
+
+def test_an_attempt_whose_dispatcher_is_killed_just_after_it_took_note_is_not_counted_twice(world, monkeypatch):
+    def die(name: str) -> None:
+        raise Killed
+
+    planned = drill(arms=1, seeds=1)
+    world.behave["train 0 0"] = lambda job: killed(9)
+    for look in range(100):
+        dispatcher = world.dispatcher(planned, continuing=True)
+        with monkeypatch.context() as patch, suppress(Killed):
+            if look % 2:
+                patch.setattr(world.launcher, "forget", die)
+            dispatcher.advance()
+        if dispatcher.finished:
+            break
+        world.launcher.wait(1.0)
+        world.launcher.left_alone()
+    assert world.launcher.submitted.count(f"trial-{planned.trials[0].key}") == 3
+    assert world.trial_record(planned.trials[0].key)["failure"]["attempt"] == 3
 
 
 def test_what_the_launcher_has_queued_counts_as_waiting(world):

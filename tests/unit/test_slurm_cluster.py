@@ -12,16 +12,11 @@ from slurm.cluster import ClusterLauncher
 from slurm.commands import clean
 from slurm.launcher import Job, JobState, LauncherError, Resources
 from slurm.profile import Profile
-from slurm.submission import SlurmExecutor, batch_script
+from slurm.submission import Afterwards, Site, batch_script, follower_script
 
 SENT = "Submitted batch job 7\n"
 FULL = no("sbatch: error: QOSMaxSubmitJobPerUserLimit")
 SILENT = no("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
-
-
-@pytest.fixture(autouse=True)
-def srun_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SlurmExecutor, "affinity", lambda _: 2)
 
 
 def job(folder: Path, name: str = "a", **resources: object) -> Job:
@@ -30,7 +25,7 @@ def job(folder: Path, name: str = "a", **resources: object) -> Job:
 
 def script(folder: Path, profile: Profile, count: int = 1, **resources: object) -> str:
     batch = write_batch(folder / "cluster", [job(folder, f"trial-{i}", **resources) for i in range(count)])
-    text = batch_script(batch, title="connector", profile=profile)
+    text = batch_script(batch, Site(profile=profile, title="connector"))
     return text.replace(str(batch.folder), "FOLDER").replace(batch.folder.name, "MARK")
 
 
@@ -92,6 +87,81 @@ def test_the_batch_script_of_an_array(tmp_path):
     assert script(tmp_path, profile, 4, cpus=8, gpus=2, memory="64G", time="4:00:00") == GOLDEN
 
 
+AFTERWARDS = Afterwards(arguments=("-m", "some.module", "a b"), log=Path("/store/advance.log"))
+
+
+def test_jobs_of_a_submitted_sweep_run_its_code_and_end_with_a_look_at_what_comes_next(tmp_path):
+    batch = write_batch(tmp_path / "cluster", [job(tmp_path)])
+    site = Site(
+        profile=Profile(python="py", setup=("module load x",)),
+        title="x",
+        code=Path("/store/code/1"),
+        afterwards=AFTERWARDS,
+    )
+    lines = batch_script(batch, site).splitlines()
+    path = "export PYTHONSAFEPATH=1 PYTHONPATH=/store/code/1${PYTHONPATH:+:$PYTHONPATH}"
+    paths = [index for index, line in enumerate(lines) if line.startswith(path)]
+    assert lines.index("module load x") < paths[0]
+    step = next(index for index, line in enumerate(lines) if line.startswith("srun"))
+    last = lines.index("py -m some.module 'a b' >> /store/advance.log 2>&1")
+    assert paths[0] < step < lines.index("note ended $restart $code") < last < lines.index("exit $code")
+
+
+FOLLOWER = """\
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=vision
+#SBATCH --comment='ablate: starts what comes next'
+#SBATCH --cpus-per-task=1
+#SBATCH --dependency=afterany:7:12
+#SBATCH --job-name=x-next
+#SBATCH --mem=2G
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output=/store/advance.log
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@90
+#SBATCH --time=0:15:00
+
+# setup
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+py -m some.module 'a b'
+
+
+# teardown
+"""
+
+
+def test_the_job_that_looks_after_the_others(tmp_path):
+    site = Site(profile=Profile(partition="gpu", account="vision", python="py"), title="x", afterwards=AFTERWARDS)
+    assert follower_script(["7", "12"], AFTERWARDS, site) == FOLLOWER
+
+
+def test_it_is_sent_once_for_the_jobs_that_are_there(tmp_path):
+    slurm = FakeSlurm(sbatch=[SENT, "Submitted batch job 8\n", "Submitted batch job 9\n"], squeue=row("7", "RUNNING"))
+    launcher = launch(tmp_path, slurm, "a", afterwards=AFTERWARDS)
+    launcher.jobs()
+    assert launcher.follow_up() == ""
+    assert "afterany:7" in (tmp_path / "cluster" / "follower.sh").read_text()
+    for state, sent in (("PENDING", 2), ("RUNNING", 3)):  # one that runs has looked already, as far as anybody knows
+        slurm.say(squeue=row("7", "RUNNING") + row("8", state))
+        heir = launch(tmp_path, slurm, afterwards=AFTERWARDS)
+        heir.jobs()
+        heir.follow_up()
+        assert slurm.asked.count("sbatch") == sent
+
+
+def test_without_jobs_nobody_has_to_look(tmp_path):
+    slurm = FakeSlurm()
+    assert launch(tmp_path, slurm, afterwards=AFTERWARDS).follow_up() == ""
+    assert slurm.asked == []
+
+
 def test_a_flag_can_be_taken_away_or_changed_and_gpus_asked_for_as_gres(tmp_path):
     profile = Profile(time="1:00:00", gpu_request="gres", flags={"nodes": None, "signal": "USR2@300"})
     flags = re.findall(r"#SBATCH (.*)", script(tmp_path, profile, gpus=1))
@@ -110,10 +180,9 @@ def test_variables_of_an_outer_job_stay_outside():
     assert clean(environment) == {"SLURM_CONF": "c", "PATH": "p"}
 
 
-def launch(folder: Path, slurm: FakeSlurm, *names: str) -> ClusterLauncher:
-    launcher = ClusterLauncher(
-        profile=Profile(poll_seconds=0.0), folder=folder / "cluster", title="connector", slurm=slurm
-    )
+def launch(folder: Path, slurm: FakeSlurm, *names: str, afterwards: Afterwards | None = None) -> ClusterLauncher:
+    site = Site(profile=Profile(poll_seconds=0.0), title="connector", afterwards=afterwards)
+    launcher = ClusterLauncher(site, folder=folder / "cluster", slurm=slurm)
     for name in names:
         launcher.submit(job(folder, name))
     return launcher

@@ -1,0 +1,64 @@
+"""What became of the attempts of a run: ``attempts.jsonl``, so that whoever comes next goes on counting.
+
+A run begins when somebody asks for the sweep, and may be carried on by many processes after each other. What counts
+are the lines after its beginning: failures of an earlier run are tried again.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ablations.json_lines import LineWriter, read_lines
+
+DONE = "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An attempt at a job that ended."""
+
+    job: str
+    number: int
+    outcome: str
+    """``done``, ``pruned``, or an ``Outcome``."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of stages it was to run and that are recorded."""
+    stage: str | None = None
+    """Key of the stage that it did not finish, where the job was given up."""
+    failure: Mapping[str, Any] | None = None
+    """Why it was given up."""
+
+
+class AttemptsFile:
+    """For the one writer."""
+
+    def __init__(self, sweep: Path) -> None:
+        self._path = sweep / "attempts.jsonl"
+        self._lines = LineWriter(self._path)
+
+    def begin(self) -> None:
+        """What was noted before does not count any more. Raises ``OSError``."""
+        self._lines.write({"begun": round(time.time(), 3)})
+
+    def forget(self, stages: Iterable[str], *, jobs: Iterable[str]) -> None:
+        """What was noted of these, by key and by name, does not count any more. Raises ``OSError``."""
+        self._lines.write({"forgotten": {"stages": sorted(stages), "jobs": sorted(jobs)}})
+
+    def note(self, attempt: Attempt) -> None:
+        """Raises ``OSError``."""
+        self._lines.write({**asdict(attempt), "time": round(time.time(), 3)})
+
+    def read(self) -> list[Attempt]:
+        """What was noted since the run began, oldest first."""
+        found: list[Attempt] = []
+        for line in read_lines(self._path):
+            if "begun" in line:
+                found = []
+            elif "forgotten" in line:
+                stages, jobs = line["forgotten"]["stages"], line["forgotten"]["jobs"]
+                found = [one for one in found if one.stage not in stages and one.job not in jobs]
+            elif line.pop("time", None) is not None:
+                found.append(Attempt(**{**line, "kinds": tuple(line["kinds"])}))
+        return found

@@ -1,0 +1,87 @@
+"""What follows when the last trial of a sweep has ended: the report, MLflow, the summary on the terminal."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ablations.errors import OK, TRIALS_FAILED, StoreError
+from ablations.invocation import command
+from ablations.snapshot import Status
+from ablations.summary import print_summary, summary_console
+from ablations.sync import BackgroundSync
+from ablations.tracking_marker import DATABASE
+from reports.build import build_report
+from reports.records import ReportError
+
+
+def write_report(folder: Path, store: Path) -> dict[str, Any]:
+    try:
+        return build_report(folder, store=store, output=folder / "report", images=True)
+    except ReportError as error:
+        raise StoreError(str(error)) from None
+
+
+def write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str | None, digest: str) -> None:
+    """Bring MLflow up to date with the records and the report; nothing is imported where it is already.
+
+    A database of our own that is gone is made anew; servers are believed to keep what they were given.
+    """
+    state = json.dumps({"uri": uri, "digest": digest})
+    path = folder / "synced.json"
+    with suppress(OSError):
+        if path.read_text() == state and (uri is not None or (store / DATABASE).exists()):
+            return
+    with _waiting("Writing MLflow"):
+        sync.request()
+        sync.finish()
+    if sync.problem:
+        print(
+            f"ablate: MLflow could not be written ({sync.problem}); the records are whole, and running the same "
+            "command again tries once more",
+            file=sys.stderr,
+        )
+    else:
+        path.write_text(state)
+
+
+@contextmanager
+def _waiting(what: str) -> Iterator[None]:
+    """Say what is waited for, where somebody watches."""
+    if sys.stderr.isatty():
+        print(f"{what} …", end="\r", file=sys.stderr, flush=True)
+    yield
+    if sys.stderr.isatty():
+        print(" " * (len(what) + 2), end="\r", file=sys.stderr, flush=True)
+
+
+def say_end(
+    summary: dict[str, Any],
+    status: Status,
+    folder: Path,
+    *,
+    store: Path,
+    tracking_uri: str | None,
+    json_output: bool,
+) -> int:
+    page = folder / "report" / "index.html"
+    if json_output:
+        document = {"name": status.name, "states": dict(status.counts), "report": str(page), "summary": summary}
+        print(json.dumps(document, ensure_ascii=False))
+    else:
+        console = summary_console()
+        print_summary(summary, console=console)
+        dashboard = command("dashboard", status.name, store=store, tracking_uri=tracking_uri)
+        console.print(f"Report:    {page}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"Dashboard: {dashboard}", soft_wrap=True, highlight=False, markup=False)
+    if status.problem:
+        print(
+            f"ablate: {status.problem}; {status.counts['waiting']} trials were not tried. "
+            f"`{command('logs', status.name, store=store)}` shows the failures; "
+            "run the same command again when the cause is gone",
+            file=sys.stderr,
+        )
+    failed = status.counts["failed"] + status.counts["diverged"]
+    return TRIALS_FAILED if failed or status.problem else OK

@@ -1,0 +1,133 @@
+"""A sweep on a cluster that no process has to stay alive for: submitted, and carried on a look at a time.
+
+``submit`` freezes what is to be done and takes the first look. Each job takes one more as its last act, and a small job
+that SLURM starts when all others have ended takes one where jobs died too fast for that. A look is
+``Dispatcher.advance`` until nothing is left to do at this moment.
+"""
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+from ablations.advance import Dispatcher
+from ablations.attempts import AttemptsFile
+from ablations.data_files import RememberedDigests
+from ablations.errors import AblationError
+from ablations.frozen import freeze_code
+from ablations.launchers import on_cluster
+from ablations.plan import make_plan, save_plan
+from ablations.profile_file import find_cluster
+from ablations.provenance import provenance
+from ablations.search import SearchDriver
+from ablations.snapshot import Status
+from ablations.stop_request import clear_stop, stop_requested
+from ablations.store import Store, Warn, store_errors, write_changed, write_json
+from ablations.submitted import Submitted, load_submitted
+from ablations.sweep import Search
+from ablations.sweep_file import read_sweep
+from ablations.turn import take_turn, wait_for_sweep
+from slurm.launcher import LauncherError
+
+_PATIENCE = 90.0
+"""Seconds to wait for a word on jobs that seem to be over; what comes later is for the next look."""
+_LOOK_AGAIN = 1.0
+
+
+def submit_sweep(
+    sweep_path: Path, *, store: Path, profile: str, workers: int | None, say: Warn, warn: Warn
+) -> tuple[str, Status]:
+    """Begin a run of the sweep on a cluster; everything is checked before anything is written. Returns the sweep's
+    name and how it stands. Raises ``AblationError``."""
+    cluster = find_cluster(profile)
+    digests = RememberedDigests(store)
+    sweep = read_sweep(sweep_path, digest_of=digests)
+    plan = None if isinstance(sweep.design, Search) else make_plan(sweep)
+    place = Store(store)
+    place.prepare()
+    digests.save()
+    folder = place.sweep(sweep.name)
+    with wait_for_sweep(place, sweep.name) as taken_over, store_errors(store):
+        submitted = Submitted(
+            sweep=sweep,
+            profile=profile,
+            cluster=cluster,
+            workers=workers,
+            code=freeze_code(store),
+            provenance=provenance(sys.argv),
+        )
+        clear_stop(folder)
+        AttemptsFile(folder).begin()
+        write_changed(folder / "sweep.yaml", sweep.document.file.read_text(encoding="utf-8"))
+        if plan is not None:
+            save_plan(plan, folder)
+        submitted.save(folder)
+        return sweep.name, look(submitted, place, taken_over=taken_over, say=say, warn=warn)
+
+
+def advance(name: str, *, store: Path, say: Warn, warn: Warn) -> Status | None:
+    """Do all that can be done now for a sweep that was submitted. Returns how it stands, or ``None`` where somebody
+    else sees to it. Raises ``AblationError``."""
+    place, found = Store(store), []
+    submitted = load_submitted(place.sweep(name))
+
+    def act(taken_over: threading.Event) -> None:
+        found.append(look(submitted, place, taken_over=taken_over, say=say, warn=warn))
+
+    take_turn(place, name, act)
+    return found[-1] if found else None
+
+
+def look(submitted: Submitted, store: Store, *, taken_over: threading.Event, say: Warn, warn: Warn) -> Status:
+    """Carry the sweep on as far as it goes at this moment, as its one writer."""
+    sweep, folder = submitted.sweep, store.sweep(submitted.sweep.name)
+    search = None
+    if isinstance(sweep.design, Search):
+        search = SearchDriver(sweep, folder, store=store.root, save=lambda plan: save_plan(plan, folder), warn=warn)
+    launcher, resources = on_cluster(
+        sweep,
+        submitted.cluster,
+        workers=submitted.workers,
+        folder=folder,
+        code=submitted.code,
+        afterwards=("-m", "ablations", "advance", sweep.name, "--store", str(store.root.absolute())),
+    )
+    # Never closed: that would end the jobs.
+    try:
+        dispatcher = Dispatcher(
+            search.plan() if search else make_plan(sweep),
+            store=store,
+            launcher=launcher,
+            resources=resources,
+            provenance=lambda: submitted.provenance,
+            say=say,
+            warn=warn,
+            continuing=True,
+        )
+        end = time.monotonic() + _PATIENCE
+        while True:
+            stop = stop_requested(folder)
+            if stop:
+                dispatcher.stop(kill=stop > 1)
+            elif search is not None:
+                with store_errors(store.root):
+                    search.step(dispatcher, capacity=launcher.capacity, now=time.monotonic())
+            status = dispatcher.advance()
+            ended = any(one.state.ended for one in launcher.jobs().values())  # hands over what was just submitted
+            late = time.monotonic() >= end
+            if taken_over.is_set() or late or not (ended or launcher.in_doubt or (stop and not dispatcher.finished)):
+                break
+            launcher.wait(0.0 if ended else _LOOK_AGAIN)
+        if taken_over.is_set():
+            return status
+        if refusal := launcher.follow_up():
+            warn(f"no job could be queued that looks after the others ({refusal}); `ablate watch` does")
+        finished = dispatcher.finished and (search is None or search.complete or bool(status.problem) or bool(stop))
+        with store_errors(store.root):
+            write_json(
+                folder / "look.json",
+                {"looked": round(time.time(), 3), "finished": finished, "problem": status.problem},
+            )
+        return status
+    except LauncherError as error:
+        raise AblationError(str(error)) from None

@@ -1,0 +1,49 @@
+"""Files of one JSON object per line, written by one process at a time, of which any may be killed while it writes."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class LineWriter:
+    def __init__(self, path: Path) -> None:
+        """``path`` need not exist, nor its folder."""
+        self._path = path
+        self._whole = False
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Raises ``OSError``."""
+        if not self._whole:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            _end_last_line(self._path)
+            self._whole = True
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Every object of a file, oldest first; none where there is no file. What is cut short or no object is left out."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    for line in text.split("\n"):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def _end_last_line(path: Path) -> None:
+    """A kill may have cut the last line short; the next one is not to be written behind it."""
+    try:
+        with path.open("rb+") as file:
+            if file.seek(0, 2) > 0:
+                file.seek(-1, 2)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+    except FileNotFoundError:
+        return

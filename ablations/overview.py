@@ -1,0 +1,95 @@
+"""How a sweep stands, read from its folders alone: for ``ablate status`` and ``ablate watch``."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablations.ended import read_ended
+from ablations.errors import BadInput
+from ablations.lease import holder
+from ablations.snapshot import STATES, Status, read_running
+from ablations.submitted import submission_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    status: Status
+    title: str
+    labels: Mapping[str, str]
+    """Of the arms, by key."""
+    trials: tuple[Mapping[str, Any], ...]
+    """In the plan's order: ``key``, ``arm``, ``seed``, ``state``, ``objective``, ``seconds``, ``failure``."""
+    owner: str | None
+    """Who runs the sweep, or looks after it at this moment."""
+    submission: Mapping[str, Any] | None
+    """Of a sweep that was submitted to a cluster: what ``submitted.json`` says, and ``look.json`` of the last look."""
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more will be done for it, unless somebody asks."""
+        if self.submission is not None:
+            return bool(self.submission.get("finished"))
+        return self.status.ended == self.status.total
+
+
+def read_overview(folder: Path, store: Path) -> Overview:
+    """Raises ``BadInput`` where the plan cannot be read."""
+    plan = _object(folder / "plan.json")
+    if plan is None:
+        raise BadInput(f"{folder / 'plan.json'} cannot be read; `ablate run` writes it anew")
+    owner, submission = holder(folder), submission_of(folder)
+    running, queued = read_running(folder, store, owned=owner is not None)
+    active = {job.name.removeprefix("trial-") for job in running if job.name.startswith("trial-")}
+    ended = read_ended(folder)
+    trials = tuple(_trial(trial, ended.get(trial["key"], {}), active) for trial in plan["trials"])
+    counts = dict.fromkeys(STATES, 0)
+    for trial in trials:
+        counts[trial["state"]] += 1
+    last_look = (_object(folder / "look.json") or {}) if submission is not None else {}
+    status = Status(
+        name=plan["name"],
+        counts=counts,
+        running=running,
+        queued=queued,
+        problem=last_look.get("problem", ""),
+        gpu_hours=_gpu_hours(trials, (submission or {}).get("gpus", 0)),
+    )
+    return Overview(
+        status=status,
+        title=plan["title"],
+        labels={arm["key"]: arm["label"] for arm in plan["arms"]},
+        trials=trials,
+        owner=None if owner is None else str(owner),
+        submission=None if submission is None else {**submission, **last_look},
+    )
+
+
+def _trial(planned: Mapping[str, Any], record: Mapping[str, Any], active: set[str]) -> dict[str, Any]:
+    state = "running" if planned["key"] in active else record.get("state", "waiting")
+    return {
+        "key": planned["key"],
+        "arm": planned["arm"],
+        "seed": planned["seed"],
+        "state": state if state in STATES else "waiting",
+        "objective": record.get("objective"),
+        "seconds": record.get("seconds"),
+        "failure": record.get("failure"),
+    }
+
+
+def _gpu_hours(trials: tuple[Mapping[str, Any], ...], gpus: int) -> tuple[float, float | None] | None:
+    if not gpus:
+        return None
+    spent = [trial["seconds"] * gpus / 3600 for trial in trials if trial["seconds"] is not None]
+    left = sum(trial["state"] in ("running", "waiting") for trial in trials)
+    return sum(spent), sum(spent) / len(spent) * left if spent else None
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

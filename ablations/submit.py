@@ -1,0 +1,78 @@
+"""``ablate submit`` and ``ablate advance``: a sweep on a cluster, with nobody who has to wait for it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ablations.detached import advance, submit_sweep
+from ablations.errors import OK, STOPPED, TRIALS_FAILED, BadInput
+from ablations.folder import sweep_folder
+from ablations.frozen import own_code
+from ablations.invocation import command
+from ablations.snapshot import Status
+from ablations.submitted import submission_of
+
+
+def submit(sweep_path: Path, *, store: Path, profile: str, workers: int | None, json_output: bool) -> int:
+    """Returns an exit code; raises ``AblationError``."""
+    name, status = submit_sweep(sweep_path, store=store, profile=profile, workers=workers, say=_say, warn=_warn)
+    if json_output:
+        print(json.dumps(_document(status)))
+    else:
+        jobs = status.queued + len(status.running)
+        print(f"{name}: {status.total} trials, {status.ended} have ended; {jobs} jobs are in the queue of {profile}")
+        watch = command("watch", name, store=store)
+        print(f"It goes on by itself. `{watch}` shows how far it is, and makes the report in the end.")
+    return _code(status)
+
+
+def advance_sweep(sweep: str, *, store: Path, json_output: bool) -> int:
+    """Returns an exit code; raises ``AblationError``."""
+    folder = sweep_folder(sweep, store)
+    about = submission_of(folder)
+    if about is None:
+        raise BadInput(f"{folder.name} was not submitted to a cluster; `ablate submit` does that")
+    if Path(about["code"]) != own_code():
+        return advance_frozen(folder, Path(about["code"]), store=store, json_output=json_output).wait()
+    status = advance(folder.name, store=store, say=_say, warn=_warn)
+    if json_output:
+        print(json.dumps(None if status is None else _document(status)))
+    return OK if status is None else _code(status)
+
+
+def advance_frozen(folder: Path, code: Path, *, store: Path, json_output: bool = False) -> "subprocess.Popen[bytes]":
+    """``ablate advance`` by the code that the sweep was submitted with. Raises ``BadInput`` where that is gone."""
+    if not code.is_dir():
+        raise BadInput(f"{code}, the program that {folder.name} was submitted with, is gone; submit the sweep again")
+    arguments = ["advance", folder.name, "--store", str(store.absolute()), *(["--json"] if json_output else [])]
+    path = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "ablations", *arguments], env={**os.environ, "PYTHONPATH": path}
+    )
+
+
+def _code(status: Status) -> int:
+    if status.problem or status.counts["failed"] + status.counts["diverged"]:
+        return TRIALS_FAILED
+    waits = status.ended < status.total and not status.queued and not status.running
+    return STOPPED if waits else OK
+
+
+def _document(status: Status) -> dict[str, object]:
+    return {
+        "name": status.name,
+        "states": dict(status.counts),
+        "queued": status.queued,
+        "running": len(status.running),
+        "problem": status.problem,
+    }
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _warn(text: str) -> None:
+    print(f"ablate: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,72 @@
+"""What a sweep was submitted as, frozen: whoever carries it on, days later and on another node, needs nothing else.
+
+``submitted.pickle`` in the sweep's folder is for that very code, of which it names the copy; ``submitted.json`` is for
+everybody else.
+"""
+
+import json
+import pickle
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ablations.errors import BadInput
+from ablations.profile_file import Cluster
+from ablations.store import write_json
+from ablations.sweep import Sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    sweep: Sweep
+    profile: str
+    """As the user gave it."""
+    cluster: Cluster
+    workers: int | None
+    """Most jobs at a time, where that is less than the profile says."""
+    code: Path
+    """The copy of the program that jobs run."""
+    provenance: Mapping[str, Any]
+    """For the records."""
+    time: float = field(default_factory=time.time)
+
+    def save(self, folder: Path) -> None:
+        """Raises ``OSError``."""
+        half = folder / ".submitted.pickle"
+        half.write_bytes(pickle.dumps(self))
+        half.rename(folder / "submitted.pickle")
+        about = {
+            "profile": self.profile,
+            "poll_seconds": self.cluster.profile.poll_seconds,
+            "gpus": self.sweep.resources.gpus,
+            "code": str(self.code),
+            "submitted": round(self.time, 3),
+            **self.provenance,
+        }
+        write_json(folder / "submitted.json", about)
+
+
+def load_submitted(folder: Path) -> Submitted:
+    """Raises ``BadInput`` where the sweep was not submitted, or by another version of the program."""
+    try:
+        loaded = pickle.loads((folder / "submitted.pickle").read_bytes())
+    except FileNotFoundError:
+        raise BadInput(f"{folder.name} was not submitted to a cluster; `ablate submit` does that") from None
+    except Exception as error:  # whatever a pickle of other code raises
+        raise BadInput(
+            f"{folder / 'submitted.pickle'} is of another version of the program ({error}); submit the sweep again"
+        ) from None
+    if not isinstance(loaded, Submitted):
+        raise BadInput(f"{folder / 'submitted.pickle'} is no submission; submit the sweep again")
+    return loaded
+
+
+def submission_of(folder: Path) -> dict[str, Any] | None:
+    """What ``submitted.json`` says; ``None`` for a sweep that was not submitted."""
+    try:
+        about: dict[str, Any] = json.loads((folder / "submitted.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return about

@@ -1,0 +1,134 @@
+"""What a run has learnt from its attempts: how often which job was tried, what is not tried again, when to give up.
+
+All of it is in ``attempts.jsonl`` as well, so that whoever carries the run on knows the same.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ablations.attempts import DONE, Attempt, AttemptsFile
+from ablations.backlog import Work
+from ablations.failures import fingerprint
+from ablations.outcome import RETRIES, Outcome
+from ablations.plan import Trial
+from ablations.stages import Stage
+from slurm.launcher import Job
+
+SAME_FAILURES = 3
+"""Jobs, of as many arms, that fail in the same way before anything of their kind worked: no further ones are tried."""
+
+
+class Verdicts:
+    """For the one writer of a sweep."""
+
+    def __init__(self, sweep: Path, *, continuing: bool, trials: Iterable[Trial]) -> None:
+        """``continuing``: carry on the run that an earlier process began, of which ``trials`` are all. Raises
+        ``OSError``."""
+        self._file = AttemptsFile(sweep)
+        self._begun = continuing
+        self._kinds_done: set[str] = set()
+        """Kinds of stages that some job of this run got through."""
+        self._failed: dict[str, dict[str, Any]] = {}
+        """Failures of stages that are not tried again in this run, by the stage's key."""
+        self._same: dict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+        """Kind of stage and fingerprint of a failure, to the jobs and the arms that had it."""
+        self._endings: dict[str, Counter[Outcome]] = defaultdict(Counter)
+        self._settled: set[tuple[str, int]] = set()
+        if continuing:
+            self._remember(list(trials))
+
+    def begin(self) -> None:
+        """The first job starts: what earlier runs went through counts no more. Raises ``OSError``."""
+        if not self._begun:
+            self._begun = True
+            self._file.begin()
+
+    @property
+    def continuing(self) -> bool:
+        return self._begun
+
+    def is_settled(self, job: str, attempt: int) -> bool:
+        """Whether an earlier process of this run took note of how the attempt ended."""
+        return (job, attempt) in self._settled
+
+    def failure(self, stage: Stage) -> dict[str, Any] | None:
+        """Why a stage is not tried again; ``None`` where it may be."""
+        return self._failed.get(stage.key)
+
+    def forbid(self, stage: Stage, failure: Mapping[str, Any]) -> None:
+        """Do not try a stage, because of a failure of an earlier run."""
+        self._failed[stage.key] = {"stage": f"{stage.kind}/{stage.key}", **failure}
+
+    def done(self, work: Work, recorded: Iterable[Stage], outcome: str = DONE) -> None:
+        """An attempt left nothing to do. Raises ``OSError``."""
+        self._write(work, outcome, recorded)
+
+    def passed(self, job: Job) -> None:
+        """A job that an earlier process sent has ended, and nothing needs it any more. Raises ``OSError``."""
+        kinds = tuple(sorted({stage["kind"] for stage in job.payload["stages"]}))
+        self._kinds_done.update(kinds)
+        self._file.note(Attempt(job=job.name, number=job.payload["attempt"], outcome=DONE, kinds=kinds))
+
+    def ended(self, work: Work, outcome: Outcome, recorded: Iterable[Stage]) -> bool:
+        """An attempt did not finish its job. Returns whether there is to be another; if not, ``give_up`` follows.
+        Raises ``OSError``."""
+        self._endings[work.name][outcome] += 1
+        if self._endings[work.name][outcome] > RETRIES[outcome]:
+            return False
+        self._write(work, outcome, recorded)
+        return True
+
+    def give_up(
+        self,
+        work: Work,
+        outcome: Outcome,
+        recorded: Iterable[Stage],
+        *,
+        stage: Stage,
+        failure: Mapping[str, Any],
+        trials: Iterable[Trial],
+    ) -> None:
+        """Do not try a stage again in this run; ``trials`` are those that may need it. Raises ``OSError``."""
+        self._write(work, outcome, recorded, stage=stage.key, failure=failure)
+        self._note_failure(work.name, stage.key, failure, trials)
+
+    def problem(self, num_arms: int) -> str:
+        """Why no further jobs are started; empty where they are. It goes away if one that runs shows otherwise."""
+        for (kind, _), (names, arms) in self._same.items():
+            everywhere = len(arms) >= min(SAME_FAILURES, num_arms)
+            if kind not in self._kinds_done and len(names) >= SAME_FAILURES and everywhere:
+                return f"{len(names)} jobs failed in the same way in the stage {kind}, and none got through it"
+        return ""
+
+    def _remember(self, trials: list[Trial]) -> None:
+        for attempt in self._file.read():
+            self._settled.add((attempt.job, attempt.number))
+            self._kinds_done.update(attempt.kinds)
+            if attempt.outcome in RETRIES:
+                self._endings[attempt.job][Outcome(attempt.outcome)] += 1
+            if attempt.stage is not None and attempt.failure is not None:
+                self._note_failure(attempt.job, attempt.stage, attempt.failure, trials)
+
+    def _note_failure(self, job: str, stage: str, failure: Mapping[str, Any], trials: Iterable[Trial]) -> None:
+        self._failed[stage] = dict(failure)
+        if failure["class"] in ("code_error", "data_error", "config_error"):
+            names, arms = self._same[failure["stage"].partition("/")[0], fingerprint(failure)]
+            names.add(job)
+            arms.update(trial.arm.key for trial in trials if any(one.key == stage for one in trial.stages))
+
+    def _write(
+        self,
+        work: Work,
+        outcome: str,
+        recorded: Iterable[Stage],
+        *,
+        stage: str | None = None,
+        failure: Mapping[str, Any] | None = None,
+    ) -> None:
+        kinds = tuple(sorted({one.kind for one in recorded}))
+        self._kinds_done.update(kinds)
+        self._file.note(
+            Attempt(job=work.name, number=work.attempt, outcome=outcome, kinds=kinds, stage=stage, failure=failure)
+        )

@@ -1,0 +1,88 @@
+"""``ablate watch``: the live table of a sweep that somebody else runs, and at its end the report.
+
+A sweep that was submitted is carried on meanwhile: jobs that died without a word are seen here first. Nothing depends
+on it, and Ctrl-C ends only the watching.
+"""
+
+import subprocess
+import time
+from pathlib import Path
+
+from ablations.conclude import say_end, write_report, write_tracking
+from ablations.errors import STOPPED
+from ablations.folder import sweep_folder
+from ablations.invocation import command
+from ablations.overview import Overview, read_overview
+from ablations.progress import Display, open_display
+from ablations.snapshot import Status
+from ablations.store import Store
+from ablations.submit import advance_frozen
+from ablations.sync import BackgroundSync
+from ablations.turn import wait_for_sweep
+
+_TICK = 1.0
+"""Seconds between two looks at the folders."""
+_LOOKS_APART = 3.0
+"""Times the profile's ``poll_seconds`` between two looks at the cluster."""
+
+
+def watch(sweep: str, *, store: Path, tracking_uri: str | None, json_output: bool, quiet: bool) -> int:
+    """Show the sweep until nothing of it is left to do. Returns an exit code; raises ``AblationError``."""
+    folder = sweep_folder(sweep, store)
+    try:
+        with open_display(quiet=quiet) as display:
+            status = _follow(folder, store, display)
+    except KeyboardInterrupt:
+        print(f"No longer watched; its jobs go on. `{command('watch', folder.name, store=store)}` watches again.")
+        return STOPPED
+    if status is None:
+        print(f"Nobody runs {folder.name}; `{command('status', folder.name, store=store)}` says how far it is.")
+        return STOPPED
+    with wait_for_sweep(Store(store), folder.name):
+        summary = write_report(folder, store)
+        sync = BackgroundSync(folder, store=store, uri=tracking_uri)
+        try:
+            write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
+        finally:
+            sync.close()
+    return say_end(summary, status, folder, store=store, tracking_uri=tracking_uri, json_output=json_output)
+
+
+def _follow(folder: Path, store: Path, display: Display) -> Status | None:
+    """Until the sweep is finished; ``None`` where nobody runs it any more."""
+    look: subprocess.Popen[bytes] | None = None
+    due, told = 0.0, None
+    try:
+        while True:
+            found = read_overview(folder, store)
+            told = _tell(found, told, display)
+            display.update(found.status)
+            if look is None or look.poll() is not None:
+                if found.finished:
+                    return found.status
+                if found.submission is None and found.owner is None:
+                    return None
+                if found.submission is not None and time.monotonic() >= due:
+                    look = _look(folder, found, store)
+                    due = time.monotonic() + _LOOKS_APART * found.submission["poll_seconds"]
+            time.sleep(_TICK)
+    finally:
+        if look is not None:
+            look.wait()  # it holds the sweep, and is soon done
+
+
+def _look(folder: Path, found: Overview, store: Path) -> "subprocess.Popen[bytes]":
+    assert found.submission is not None
+    return advance_frozen(folder, Path(found.submission["code"]), store=store)
+
+
+def _tell(found: Overview, told: set[str] | None, display: Display) -> set[str]:
+    """Say which trials have ended since; of those that had at the beginning nothing."""
+    ended = {trial["key"] for trial in found.trials if trial["state"] not in ("running", "waiting")}
+    for trial in found.trials:
+        if told is not None and trial["key"] in ended - told:
+            failure = trial["failure"]
+            score = "" if trial["objective"] is None else f", {trial['objective']:.4g}"
+            why = f" in {failure['stage']} ({failure['class']}): {failure['error']}" if failure else score
+            display.say(f"{found.labels[trial['arm']]} · seed {trial['seed']}: {trial['state']}{why}")
+    return ended
