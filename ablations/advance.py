@@ -18,9 +18,10 @@ from ablations.backlog import Backlog, Work
 from ablations.describe import trial_ending
 from ablations.ended import read_ended
 from ablations.errors import StoreError
-from ablations.failures import without_exception
+from ablations.failures import FailureClass, without_exception
 from ablations.job import TARGET, job_payload
 from ablations.lease import holder
+from ablations.less_memory import with_less_memory
 from ablations.outcome import Outcome, outcome_of
 from ablations.plan import Plan, Trial
 from ablations.running import RunningFile, entry
@@ -244,13 +245,15 @@ class Dispatcher:
         work.started = time.time()
         log = self._log(work)
         log.parent.mkdir(parents=True, exist_ok=True)
+        smaller = [with_less_memory(stage, self._verdicts.memory_faults(work.name)) for stage in left]
+        changed = {key: value for _, changes in smaller for key, value in changes.items()}
         payload = job_payload(
-            left,
+            [stage for stage, _ in smaller],
             store=self._store.root.absolute(),
             marker=None if trial is None else self._folders.marker(trial).absolute(),
             attempt=work.attempt,
             threads=self._resources.cpus,
-            provenance=self._provenance(),
+            provenance={**self._provenance(), **({"after_memory_fault": changed} if changed else {})},
         )
         self._active[work.name] = work
         self._launcher.submit(Job(name=work.name, target=TARGET, payload=payload, log=log, resources=self._resources))
@@ -297,7 +300,8 @@ class Dispatcher:
         if failure is None:
             failure = self._unsaid(work, status, outcome)
             self._stage(stage).write_failure(failure)
-        if self._verdicts.ended(work, outcome, recorded):
+        step = self._stage(stage).newest_checkpoint() or 0
+        if self._verdicts.ended(work, outcome, recorded, left=len(left), step=step):
             self._backlog.again(work)
             return
         failure = {"stage": f"{stage.kind}/{stage.key}", "log": str(self._log(work)), **failure}
@@ -312,7 +316,8 @@ class Dispatcher:
         what = f"ended by signal {status.signal}" if status.signal else status.problem or str(outcome)
         if status.signal == 9:
             what += " (killed by somebody, or by the kernel for want of memory)"
-        return without_exception("killed", what, log=self._log(work), attempt=work.attempt)
+        kind: FailureClass = "out_of_memory" if outcome == Outcome.OUT_OF_MEMORY else "killed"
+        return without_exception(kind, what, log=self._log(work), attempt=work.attempt)
 
     def _unwritable(self, work: Work) -> StoreError:
         self._store.prepare()  # says best what is wrong, if it still is

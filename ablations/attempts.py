@@ -23,6 +23,10 @@ class Attempt:
     number: int
     outcome: str
     """``done``, ``pruned``, or an ``Outcome``."""
+    left: int = 0
+    """Stages without a record in the end."""
+    step: int = 0
+    """Of the newest checkpoint of the first of them."""
     kinds: tuple[str, ...] = ()
     """Kinds of stages it was to run and that are recorded."""
     stage: str | None = None

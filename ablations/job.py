@@ -9,7 +9,6 @@ state and the job ends with ``EXIT_INTERRUPTED``. Whatever a stage raises is kep
 import contextlib
 import importlib
 import os
-import re
 import signal
 import socket
 import sys
@@ -74,6 +73,8 @@ def run(payload: dict[str, Any]) -> int:
         torch.set_num_threads(payload["threads"])
     store = Store(Path(payload["store"]))
     _say(f"attempt {payload['attempt']}, process {os.getpid()} on {socket.gethostname()}")
+    for key, value in payload["provenance"].get("after_memory_fault", {}).items():
+        _say(f"{key} is {value} now, because an attempt ran out of memory")
     for stage in payload["stages"]:
         code = _run_stage(_StageRun(stage=stage, payload=payload, store=store), stop)
         if code != EXIT_OK:
@@ -137,7 +138,7 @@ def _run_stage(one: _StageRun, stop: _Stop) -> int:
 def _work(one: _StageRun, stop: _Stop, lease: Lease) -> int:
     name = f"{one.stage['kind']}/{one.stage['key']}"
     work = one.folder.work
-    resumed_from = _newest_checkpoint(work)
+    resumed_from = one.folder.newest_checkpoint()
     _say(f"{name} begins" if resumed_from is None else f"{name} continues from step {resumed_from}")
     started = time.time()
     try:
@@ -203,14 +204,6 @@ def _record(
             "resumed_from": resumed_from,
         },
     }
-
-
-def _newest_checkpoint(work: Path) -> int | None:
-    """The step of the newest checkpoint that an earlier attempt left."""
-    folder = work / "checkpoints"
-    names = os.listdir(folder) if folder.is_dir() else []
-    steps = [int(found[1]) for name in names if (found := re.fullmatch(r"step-(\d+)(?:\.\w+)?", name))]
-    return max((step for step in steps), default=None)
 
 
 def _disk_stops(error: OSError) -> int:

@@ -21,6 +21,7 @@ class Outcome(StrEnum):
     """The store refused to be written."""
     KILLED = "killed"
     OUT_OF_MEMORY = "out_of_memory"
+    """The next attempt computes in smaller parts."""
     DIVERGED = "diverged"
     FAILED = "failed"
     """Wrong code, data or configuration: another attempt would end the same way."""
@@ -34,7 +35,7 @@ RETRIES: Mapping[Outcome, int] = {
     Outcome.DIVERGED: 0,
     Outcome.FAILED: 0,
 }
-"""Further attempts within one run of the dispatcher; starting it again starts the count again."""
+"""Further attempts within a run, since the job last got further; a new run starts the count again."""
 
 _BY_CLASS = {"out_of_memory": Outcome.OUT_OF_MEMORY, "diverged": Outcome.DIVERGED, "killed": Outcome.KILLED}
 
@@ -43,6 +44,8 @@ def outcome_of(status: JobStatus, failure: Mapping[str, Any] | None) -> Outcome:
     """``failure`` is what this attempt left in the ``failure.json`` of the stage it did not finish."""
     if status.state in (JobState.LOST, JobState.CANCELLED):
         return Outcome.LOST
+    if status.out_of_memory:
+        return Outcome.OUT_OF_MEMORY
     if status.state == JobState.KILLED:
         return Outcome.KILLED
     if status.exit_code == EXIT_HELD:

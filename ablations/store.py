@@ -9,6 +9,7 @@ stage is done again.
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +39,13 @@ class StageFolder:
     @property
     def work(self) -> Path:
         return self.path / "work"
+
+    def newest_checkpoint(self) -> int | None:
+        """The step of the newest checkpoint that an attempt left."""
+        folder = self.work / "checkpoints"
+        names = os.listdir(folder) if folder.is_dir() else []
+        steps = [int(found[1]) for name in names if (found := re.fullmatch(r"step-(\d+)(?:\.\w+)?", name))]
+        return max(steps, default=None)
 
     def record(self, warn: Warn) -> dict[str, Any] | None:
         """The stage's record; ``None`` if there is none, or none that can be used: that one is set aside."""

@@ -35,6 +35,10 @@ class Verdicts:
         self._same: dict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
         """Kind of stage and fingerprint of a failure, to the jobs and the arms that had it."""
         self._endings: dict[str, Counter[Outcome]] = defaultdict(Counter)
+        """How attempts at a job ended since it last got further."""
+        self._reached: dict[str, tuple[int, int]] = {}
+        """Stages left, negative, and the newest checkpoint of the first of them."""
+        self._memory_faults: Counter[str] = Counter()
         self._settled: set[tuple[str, int]] = set()
         if continuing:
             self._remember(list(trials))
@@ -52,6 +56,10 @@ class Verdicts:
     def is_settled(self, job: str, attempt: int) -> bool:
         """Whether an earlier process of this run took note of how the attempt ended."""
         return (job, attempt) in self._settled
+
+    def memory_faults(self, job: str) -> int:
+        """How often it ran out of memory in this run."""
+        return self._memory_faults[job]
 
     def failure(self, stage: Stage) -> dict[str, Any] | None:
         """Why a stage is not tried again; ``None`` where it may be."""
@@ -71,14 +79,22 @@ class Verdicts:
         self._kinds_done.update(kinds)
         self._file.note(Attempt(job=job.name, number=job.payload["attempt"], outcome=DONE, kinds=kinds))
 
-    def ended(self, work: Work, outcome: Outcome, recorded: Iterable[Stage]) -> bool:
-        """An attempt did not finish its job. Returns whether there is to be another; if not, ``give_up`` follows.
-        Raises ``OSError``."""
-        self._endings[work.name][outcome] += 1
+    def ended(self, work: Work, outcome: Outcome, recorded: Iterable[Stage], *, left: int, step: int) -> bool:
+        """An attempt did not finish its job: ``left`` stages have no record, the first of them a checkpoint at
+        ``step``. Returns whether there is to be another; if not, ``give_up`` follows. Raises ``OSError``."""
+        self._count(work.name, outcome, left, step)
         if self._endings[work.name][outcome] > RETRIES[outcome]:
             return False
-        self._write(work, outcome, recorded)
+        self._write(work, outcome, recorded, left=left, step=step)
         return True
+
+    def _count(self, job: str, outcome: Outcome, left: int, step: int) -> None:
+        """What got further may be tried as often as at first: a long training on a cluster is preempted many times."""
+        if (-left, step) > self._reached.setdefault(job, (-left, step)):
+            self._reached[job] = -left, step
+            self._endings[job].clear()
+        self._endings[job][outcome] += 1
+        self._memory_faults[job] += outcome == Outcome.OUT_OF_MEMORY
 
     def give_up(
         self,
@@ -107,7 +123,7 @@ class Verdicts:
             self._settled.add((attempt.job, attempt.number))
             self._kinds_done.update(attempt.kinds)
             if attempt.outcome in RETRIES:
-                self._endings[attempt.job][Outcome(attempt.outcome)] += 1
+                self._count(attempt.job, Outcome(attempt.outcome), attempt.left, attempt.step)
             if attempt.stage is not None and attempt.failure is not None:
                 self._note_failure(attempt.job, attempt.stage, attempt.failure, trials)
 
@@ -124,11 +140,22 @@ class Verdicts:
         outcome: str,
         recorded: Iterable[Stage],
         *,
+        left: int = 0,
+        step: int = 0,
         stage: str | None = None,
         failure: Mapping[str, Any] | None = None,
     ) -> None:
         kinds = tuple(sorted({one.kind for one in recorded}))
         self._kinds_done.update(kinds)
         self._file.note(
-            Attempt(job=work.name, number=work.attempt, outcome=outcome, kinds=kinds, stage=stage, failure=failure)
+            Attempt(
+                job=work.name,
+                number=work.attempt,
+                outcome=outcome,
+                left=left,
+                step=step,
+                kinds=kinds,
+                stage=stage,
+                failure=failure,
+            )
         )

@@ -6,6 +6,7 @@ calls running while its script has said its end in that very run is over as well
 next. Should SLURM queue it again now, it finds that it was given up.
 """
 
+from dataclasses import replace
 from signal import SIGTERM
 
 from slurm.batch import Word
@@ -34,10 +35,12 @@ def status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | No
     if seen.restarts is not None and not current:
         word = None
     outside = _FROM_OUTSIDE.get(seen.state, "")
+    memory = seen.state == "OUT_OF_MEMORY"
     if word is not None and word.exit_code is not None:
-        return _ended(word.exit_code, f"{outside} ({seen.state})" if outside and word.exit_code else "")
+        status = _ended(word.exit_code, f"{outside} ({seen.state})" if outside and word.exit_code else "")
+        return replace(status, out_of_memory=memory and word.exit_code != 0)
     if outside:
-        return JobStatus(state=JobState.KILLED, problem=f"{outside} ({seen.state})")
+        return JobStatus(state=JobState.KILLED, out_of_memory=memory, problem=f"{outside} ({seen.state})")
     if seen.state == "CANCELLED":
         if word is None:
             return JobStatus(state=JobState.CANCELLED, problem="it was cancelled")

@@ -81,6 +81,8 @@ class JobStatus:
     """Set where a signal ended it."""
     pid: int | None = None
     """Process on this machine, where there is one."""
+    out_of_memory: bool = False
+    """It was ended because it needed more memory than it had asked for."""
     problem: str = ""
     """Why the job could not be started, was lost, or was ended from outside."""
 

@@ -224,6 +224,27 @@ def test_killed_jobs_are_tried_three_times(world):
     assert Path(failure["log"]).name == "attempt-3.log"
 
 
+def test_a_job_that_gets_further_each_time_is_tried_as_often_as_it_takes(world):
+    """As on a cluster that preempts: killed six times, and a checkpoint further every time."""
+    planned = drill(arms=1, seeds=1)
+    kills = []
+
+    def get_a_step_further(job: Job) -> JobStatus:
+        stage = job.payload["stages"][0]
+        if len(kills) == 6:
+            return world.do_stages(job)
+        kills.append(stage["key"])
+        checkpoints = world.store.stage(stage["kind"], stage["key"]).work / "checkpoints"
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        (checkpoints / f"step-{len(kills):08d}.json").write_text(json.dumps(["x", 0]))
+        return killed(9)
+
+    world.behave["train 0 0"] = get_a_step_further
+    status = world.carry_on(planned)
+    assert status.counts["done"] == 1
+    assert len(kills) == 6
+
+
 def test_a_job_that_was_killed_once_ends_well_and_attempts_are_counted_over_runs(world):
     planned = drill(arms=1, seeds=1)
     attempts = []

@@ -137,6 +137,9 @@ BEGUN, SAVED, DONE = (Word(restart=0, exit_code=code) for code in (None, 75, 0))
         ("PENDING", SAVED, (JobState.QUEUED, None, None)),  # queued again
         ("REQUEUE_HOLD", SAVED, (JobState.QUEUED, None, None)),
         ("RUNNING", BEGUN, (JobState.RUNNING, None, None)),
+        ("RUNNING", DONE, (JobState.SUCCEEDED, 0, None)),  # its script only sees to what comes next
+        ("RUNNING", SAVED, (JobState.FAILED, 75, None)),
+        ("RUNNING", Word(restart=1, exit_code=0), (JobState.RUNNING, None, None)),
         ("COMPLETING", DONE, (JobState.RUNNING, None, None)),
         ("SOMETHING_NEW", None, (JobState.RUNNING, None, None)),
         ("COMPLETED", DONE, (JobState.SUCCEEDED, 0, None)),
@@ -160,6 +163,7 @@ def test_a_job_stands_as_slurm_and_its_script_say(state, word, expected):
     status = status_of(Seen(state=state, restarts=0), word, patient=True)
     assert status is not None
     assert (status.state, status.exit_code, status.signal) == expected
+    assert status.out_of_memory == (state == "OUT_OF_MEMORY")
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED"])

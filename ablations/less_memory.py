@@ -1,0 +1,27 @@
+"""What an attempt that ran out of memory is repeated with: the same stage, computed in smaller parts. Pure.
+
+Only fields that are no part of a stage's identity change: the loss and its gradient are the same sums in another order.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from ablations.stages import Stage
+from mm1core.stages import EvaluateStage, PretrainStage
+
+
+def with_less_memory(stage: Stage, times: int) -> tuple[Stage, dict[str, Any]]:
+    """A stage whose parts were halved so many times, as far as they can be, and what changed, by dotted key."""
+    config: Any = stage.config
+    changed: dict[str, Any] = {}
+    for _ in range(times):
+        if isinstance(config, PretrainStage):
+            parts = 2 * config.training.micro_batches
+            if config.training.rows_per_step % parts == 0:
+                config = replace(config, training=replace(config.training, micro_batches=parts))
+                changed["training.micro_batches"] = parts
+        elif isinstance(config, EvaluateStage) and config.evaluation.batch_size > 1:
+            size = config.evaluation.batch_size // 2
+            config = replace(config, evaluation=replace(config.evaluation, batch_size=size))
+            changed["evaluation.batch_size"] = size
+    return replace(stage, config=config), changed
