@@ -64,15 +64,12 @@ def _complaint(text: str) -> Exception:
 
 
 def batch_script(batch: Batch, *, title: str, profile: Profile) -> str:
-    """Raises ``LauncherError`` where there is no SLURM."""
+    """Needs no SLURM, and not the batch's folder. Raises ``LauncherError`` for a path that SLURM cannot take."""
     if "%" in str(batch.folder):
         raise LauncherError(f"{batch.folder}: SLURM cannot write logs below a path with %; choose another store")
     resources = next(iter(batch.jobs.values())).resources
     removed = {name for name, value in profile.flags.items() if value is None}
-    try:
-        executor = SlurmExecutor(batch.folder, python=profile.python)
-    except RuntimeError:
-        raise LauncherError("srun is not found: submit from a machine that has SLURM's commands") from None
+    executor = _Writer(batch.folder, python=profile.python)
     executor.update_parameters(
         job_name=title,
         comment=_comment(batch),
@@ -102,6 +99,14 @@ def batch_script(batch: Batch, *, title: str, profile: Profile) -> str:
     text = executor._make_submission_file_text(_command(batch, resources, executor.python), batch.folder.name)
     kept = [line for line in text.splitlines() if _flag(line) not in removed]
     return "\n".join(kept) + "\n"
+
+
+class _Writer(SlurmExecutor):
+    """Writes scripts, on machines without SLURM too."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        return 1  # what submitit says of a place where it can work
 
 
 def _command(batch: Batch, resources: Resources, python: str) -> str:

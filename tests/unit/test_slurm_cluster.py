@@ -12,16 +12,11 @@ from slurm.cluster import ClusterLauncher
 from slurm.commands import clean
 from slurm.launcher import Job, JobState, LauncherError, Resources
 from slurm.profile import Profile
-from slurm.submission import SlurmExecutor, batch_script
+from slurm.submission import batch_script
 
 SENT = "Submitted batch job 7\n"
 FULL = no("sbatch: error: QOSMaxSubmitJobPerUserLimit")
 SILENT = no("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
-
-
-@pytest.fixture(autouse=True)
-def srun_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SlurmExecutor, "affinity", lambda _: 2)
 
 
 def job(folder: Path, name: str = "a", **resources: object) -> Job:
@@ -78,7 +73,8 @@ exit $code
 """
 
 
-def test_the_batch_script_of_an_array(tmp_path):
+def test_the_batch_script_of_an_array_needs_no_slurm_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     profile = Profile(
         partition="gpu",
         account="vision",
