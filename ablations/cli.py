@@ -69,14 +69,26 @@ def _options(
 
 
 @app.command()
-def plan(sweep: SweepFile, store: Store = DEFAULT_STORE, workers: Workers = None, json_output: Json = False) -> int:
+def plan(
+    sweep: SweepFile,
+    store: Store = DEFAULT_STORE,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Plan for a SLURM cluster, with its batch script: a profile's name or file. [default: this machine]",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Workers = None,
+    json_output: Json = False,
+) -> int:
     """Show what a sweep would run and cost.
 
     Trials, shared stages, what is finished already, parameters, FLOPs and an estimate of the time. Runs nothing.
     """
     from ablations.preview import plan as show_plan
 
-    return show_plan(sweep, store=store, workers=workers, json_output=json_output)
+    return show_plan(sweep, store=store, profile=profile, workers=workers, json_output=json_output)
 
 
 @app.command()

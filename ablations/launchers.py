@@ -14,6 +14,8 @@ from slurm.machine import cores, gpus
 
 _LIBRARIES = ("torch", "lightning.pytorch", "transformers", "tokenizers", "ablations.job")
 """What every job imports; the fork server imports it once."""
+CLUSTER = "cluster"
+"""Where in a sweep's folder the jobs in a cluster's queue are written down."""
 
 
 def on_this_machine(
@@ -33,15 +35,20 @@ def on_cluster(sweep: Sweep, cluster: Cluster, *, workers: int | None, folder: P
     from slurm.cluster import ClusterLauncher  # imports submitit
     from slurm.commands import Slurm
 
-    wanted = sweep.resources
     launcher = ClusterLauncher(
         profile=cluster.profile,
-        folder=folder / "cluster",
+        folder=folder / CLUSTER,
         title=sweep.name,
         slurm=Slurm(cluster.environment),
         capacity=workers,
     )
-    return launcher, Resources(cpus=wanted.cpus, gpus=wanted.gpus, memory=wanted.memory, time=wanted.time)
+    return launcher, on_a_node(sweep)
+
+
+def on_a_node(sweep: Sweep) -> Resources:
+    """What each job asks a cluster for."""
+    wanted = sweep.resources
+    return Resources(cpus=wanted.cpus, gpus=wanted.gpus, memory=wanted.memory, time=wanted.time)
 
 
 def share(sweep: Sweep, workers: int | None, warn: Warn) -> tuple[Resources, int]:
