@@ -10,6 +10,7 @@ and the terminal's Ctrl-C.
 
 import re
 import shlex
+import sys
 from math import ceil
 
 from submitit.slurm.slurm import SlurmExecutor
@@ -55,6 +56,16 @@ def send(batch: Batch, *, title: str, profile: Profile, slurm: Slurm) -> str:
     return found[1]
 
 
+def rehearse(batch: Batch, *, title: str, profile: Profile, slurm: Slurm) -> str:
+    """What ``sbatch`` says it would do with the batch, which it does not take. Raises as ``send`` does."""
+    script = batch.folder / "rehearsal.sh"
+    script.write_text(batch_script(batch, title=title, profile=profile))
+    answer = slurm.ask("sbatch", "--test-only", str(script))
+    if not answer.ok:
+        raise _complaint(answer.problem or "sbatch gives no reason")
+    return answer.problem
+
+
 def _complaint(text: str) -> Exception:
     if any(words in text for words in _NO_ANSWER):
         return NoAnswer(text)
@@ -69,7 +80,7 @@ def batch_script(batch: Batch, *, title: str, profile: Profile) -> str:
         raise LauncherError(f"{batch.folder}: SLURM cannot write logs below a path with %; choose another store")
     resources = next(iter(batch.jobs.values())).resources
     removed = {name for name, value in profile.flags.items() if value is None}
-    executor = _Writer(batch.folder, python=profile.python)
+    executor = _Writer(batch.folder, python=python_command(profile))
     executor.update_parameters(
         job_name=title,
         comment=_comment(batch),
@@ -99,6 +110,11 @@ def batch_script(batch: Batch, *, title: str, profile: Profile) -> str:
     text = executor._make_submission_file_text(_command(batch, resources, executor.python), batch.folder.name)
     kept = [line for line in text.splitlines() if _flag(line) not in removed]
     return "\n".join(kept) + "\n"
+
+
+def python_command(profile: Profile) -> str:
+    """What starts Python on a node, as a shell reads it."""
+    return profile.python or shlex.quote(sys.executable)
 
 
 class _Writer(SlurmExecutor):
