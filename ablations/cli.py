@@ -200,6 +200,30 @@ def schema() -> int:
     return OK
 
 
+@app.command()
+def doctor(
+    profile: Annotated[str, typer.Option(help="The profile of a SLURM cluster: its name or file.", show_default=False)],
+    store: Store = DEFAULT_STORE,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="GPUs that the job asks for. [default: 1 if the profile has a gpu_type, else 0]",
+            show_default=False,
+        ),
+    ] = None,
+    wait: Annotated[int, typer.Option(min=1, help="Seconds in which the job must start.")] = 300,
+    json_output: Json = False,
+) -> int:
+    """Check that a cluster's profile works, by asking SLURM and by running one small job.
+
+    The job leaves nothing behind. Ctrl-C cancels it.
+    """
+    from ablations.doctor import doctor as examine
+
+    return examine(profile, store=store, gpus=gpus, wait=wait, json_output=json_output)
+
+
 devcluster = typer.Typer(
     help="A real SLURM cluster on this machine, with pretended GPUs, to try things on. Needs SLURM's packages.",
     no_args_is_help=True,
