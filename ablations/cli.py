@@ -69,14 +69,26 @@ def _options(
 
 
 @app.command()
-def plan(sweep: SweepFile, store: Store = DEFAULT_STORE, workers: Workers = None, json_output: Json = False) -> int:
+def plan(
+    sweep: SweepFile,
+    store: Store = DEFAULT_STORE,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Plan for a SLURM cluster, with its batch script: a profile's name or file. [default: this machine]",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Workers = None,
+    json_output: Json = False,
+) -> int:
     """Show what a sweep would run and cost.
 
     Trials, shared stages, what is finished already, parameters, FLOPs and an estimate of the time. Runs nothing.
     """
     from ablations.preview import plan as show_plan
 
-    return show_plan(sweep, store=store, workers=workers, json_output=json_output)
+    return show_plan(sweep, store=store, profile=profile, workers=workers, json_output=json_output)
 
 
 @app.command()
@@ -255,6 +267,30 @@ def schema() -> int:
 
     print_schema()
     return OK
+
+
+@app.command()
+def doctor(
+    profile: Annotated[str, typer.Option(help="The profile of a SLURM cluster: its name or file.", show_default=False)],
+    store: Store = DEFAULT_STORE,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="GPUs that the job asks for. [default: 1 if the profile has a gpu_type, else 0]",
+            show_default=False,
+        ),
+    ] = None,
+    wait: Annotated[int, typer.Option(min=1, help="Seconds in which the job must start.")] = 300,
+    json_output: Json = False,
+) -> int:
+    """Check that a cluster's profile works, by asking SLURM and by running one small job.
+
+    The job leaves nothing behind. Ctrl-C cancels it.
+    """
+    from ablations.doctor import doctor as examine
+
+    return examine(profile, store=store, gpus=gpus, wait=wait, json_output=json_output)
 
 
 devcluster = typer.Typer(

@@ -88,9 +88,9 @@ def look(submitted: Submitted, store: Store, *, taken_over: threading.Event, say
         sweep,
         submitted.cluster,
         workers=submitted.workers,
-        folder=folder,
+        store=store.root,
         code=submitted.code,
-        afterwards=("-m", "ablations", "advance", sweep.name, "--store", str(store.root.absolute())),
+        alone=True,
     )
     # Never closed: that would end the jobs.
     try:

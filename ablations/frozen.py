@@ -21,16 +21,10 @@ def own_code() -> Path:
 
 def freeze_code(store: Path) -> Path:
     """The copy of these packages as they are now, absolute: a folder to put on Python's path. Raises ``OSError``."""
-    source = own_code()
-    files = [path for package in PACKAGES for path in _files(source / package)]
-    digest = hashlib.sha256()
-    for path in files:
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(source)} {len(content)}\n".encode() + content)
-    copy = store.absolute() / "code" / digest.hexdigest()[:12]
+    source, copy = own_code(), frozen_code(store)
     if not copy.exists():
         half = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}")
-        for path in files:
+        for path in _own_files():
             target = half / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -41,6 +35,19 @@ def freeze_code(store: Path) -> Path:
             if not copy.exists():
                 raise
     return copy
+
+
+def frozen_code(store: Path) -> Path:
+    """Where ``freeze_code`` puts its copy."""
+    digest = hashlib.sha256()
+    for path in _own_files():
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(own_code())} {len(content)}\n".encode() + content)
+    return store.absolute() / "code" / digest.hexdigest()[:12]
+
+
+def _own_files() -> list[Path]:
+    return [path for package in PACKAGES for path in _files(own_code() / package)]
 
 
 def _files(package: Path) -> list[Path]:

@@ -12,12 +12,16 @@ from mm1core.stages import KINDS, PretrainStage
 from slurm.launcher import Launcher, Resources
 from slurm.local import LocalLauncher
 from slurm.machine import cores, gpus
+from slurm.profile import Profile
 
 if TYPE_CHECKING:
     from slurm.cluster import ClusterLauncher
+    from slurm.script import Site
 
 _LIBRARIES = ("torch", "lightning.pytorch", "transformers", "tokenizers", "ablations.job")
 """What every job imports; the fork server imports it once."""
+CLUSTER = "cluster"
+"""Where in a sweep's folder the jobs in a cluster's queue are written down."""
 
 
 def on_this_machine(
@@ -34,22 +38,36 @@ def on_this_machine(
 
 
 def on_cluster(
-    sweep: Sweep, cluster: Cluster, *, workers: int | None, folder: Path, code: Path, afterwards: tuple[str, ...] = ()
+    sweep: Sweep, cluster: Cluster, *, workers: int | None, store: Path, code: Path, alone: bool
 ) -> "tuple[ClusterLauncher, Resources]":
-    """``code``: the packages that jobs run; ``afterwards``: arguments of Python for what they do at their end."""
+    """``code``: the packages that jobs run; ``alone``: nobody waits for them, they see to what comes next."""
     from slurm.cluster import ClusterLauncher  # imports submitit
     from slurm.commands import Slurm
-    from slurm.submission import Afterwards, Site
 
-    wanted = sweep.resources
-    site = Site(
-        profile=cluster.profile,
+    folder = store / "sweeps" / sweep.name
+    site = cluster_site(sweep, cluster.profile, store=store, code=code, alone=alone)
+    launcher = ClusterLauncher(site, folder=folder / CLUSTER, slurm=Slurm(cluster.environment), capacity=workers)
+    return launcher, on_a_node(sweep)
+
+
+def cluster_site(sweep: Sweep, profile: Profile, *, store: Path, code: Path, alone: bool) -> "Site":
+    """What the jobs of a sweep have in common; as for ``on_cluster``."""
+    from slurm.script import Afterwards, Site
+
+    folder = store.absolute() / "sweeps" / sweep.name
+    advance = ("-m", "ablations", "advance", sweep.name, "--store", str(store.absolute()))
+    return Site(
+        profile=profile,
         title=sweep.name,
         code=code,
-        afterwards=Afterwards(arguments=afterwards, log=folder.absolute() / "advance.log") if afterwards else None,
+        afterwards=Afterwards(arguments=advance, log=folder / "advance.log") if alone else None,
     )
-    launcher = ClusterLauncher(site, folder=folder / "cluster", slurm=Slurm(cluster.environment), capacity=workers)
-    return launcher, Resources(cpus=wanted.cpus, gpus=wanted.gpus, memory=wanted.memory, time=wanted.time)
+
+
+def on_a_node(sweep: Sweep) -> Resources:
+    """What each job asks a cluster for."""
+    wanted = sweep.resources
+    return Resources(cpus=wanted.cpus, gpus=wanted.gpus, memory=wanted.memory, time=wanted.time)
 
 
 def share(sweep: Sweep, workers: int | None, warn: Warn) -> tuple[Resources, int]:

@@ -10,12 +10,15 @@ from typing import Any
 from ablations.cost import Clock, Work, Works
 from ablations.data_files import RememberedDigests
 from ablations.errors import OK
+from ablations.first_script import first_script
 from ablations.history import finished_keys, measured_stages
 from ablations.payload import encode
 from ablations.plan import Plan, jobs, make_plan
+from ablations.profile_file import find_profile
 from ablations.stages import Stage
 from ablations.sweep_file import read_sweep
 from slurm.machine import cores, gpus
+from slurm.profile import Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +53,17 @@ class Preview:
     """Until everything is done, by those workers."""
     parameters: Mapping[str, int]
     """Of an arm's model, by arm key."""
+    script: str | None = None
+    """The batch script of the jobs that a cluster gets first."""
 
 
-def plan(sweep: Path, *, store: Path, workers: int | None, json_output: bool) -> int:
-    """Print the plan of a sweep file. Raises ``SweepError``."""
+def plan(sweep: Path, *, store: Path, profile: str | None, workers: int | None, json_output: bool) -> int:
+    """Print the plan of a sweep file, with ``profile`` for that cluster. Raises ``SweepError``, ``BadInput``."""
+    cluster = None if profile is None else find_profile(profile)
     digests = RememberedDigests(store)
     planned = make_plan(read_sweep(sweep, digest_of=digests))
     digests.save()
-    preview = make_preview(planned, store=store, workers=workers)
+    preview = make_preview(planned, store=store, profile=cluster, workers=workers)
     if json_output:
         print(json.dumps(preview_document(preview), indent=1))
     else:
@@ -67,8 +73,10 @@ def plan(sweep: Path, *, store: Path, workers: int | None, json_output: bool) ->
     return OK
 
 
-def make_preview(planned: Plan, *, store: Path, workers: int | None = None) -> Preview:
-    """``workers``: jobs side by side; by default what this machine has cores or GPUs for."""
+def make_preview(planned: Plan, *, store: Path, profile: Profile | None = None, workers: int | None = None) -> Preview:
+    """``workers``: jobs side by side; by default what this machine has cores or GPUs for, or the profile allows."""
+    if profile is not None:
+        workers = min(profile.max_jobs, workers or profile.max_jobs)
     resources = planned.sweep.resources
     stages = planned.stages()
     finished = finished_keys(store, stages.values())
@@ -99,6 +107,7 @@ def make_preview(planned: Plan, *, store: Path, workers: int | None = None) -> P
         workers=side_by_side,
         seconds=_wall_seconds(planned, needed, {key: one[0] for key, one in seconds.items()}, side_by_side),
         parameters=parameters,
+        script=None if profile is None else first_script(planned.sweep, left, profile, store=store, most=side_by_side),
     )
 
 
@@ -117,6 +126,7 @@ def preview_document(preview: Preview) -> dict[str, Any]:
         "seconds": round(preview.seconds, 1),
         "operations": sum(kind.operations for kind in preview.kinds),
         "gpu_hours": gpu_hours(preview),
+        "script": preview.script,
         "stages": [asdict(kind) for kind in preview.kinds],
         "arms": [
             {

@@ -43,6 +43,8 @@ def show(preview: Preview) -> None:
         f"{preview.jobs:,} jobs, about [bold]{duration(preview.seconds)}[/bold] with {preview.workers} side by side"
         f"{devices}. {_basis(preview)}"
     )
+    if preview.script is not None:
+        print(f"\nThe first jobs go to SLURM with this script:\n\n{preview.script}", end="")
 
 
 def _basis(preview: Preview) -> str:

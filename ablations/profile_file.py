@@ -45,22 +45,25 @@ def profiles_folder() -> Path:
 
 
 def find_cluster(name: str) -> Cluster:
-    """The cluster of a profile given by name or path. Raises ``SweepError``, ``BadInput``."""
-    cluster = _find(name)
+    """The cluster of a profile given by name or path, which this machine can submit to. Raises ``SweepError``,
+    ``BadInput``."""
+    profile = find_profile(name)
+    environment = _devcluster_environment() if name == DEVCLUSTER else {}
     missing = [command for command in ("sbatch", "srun", "squeue", "scancel") if shutil.which(command) is None]
     if missing:
         raise BadInput(
             f"--profile {name}: this machine has no {', '.join(missing)}; run it where SLURM's commands are, such as "
             "a login node of the cluster"
         )
-    return cluster
+    return Cluster(profile=profile, environment=environment)
 
 
-def _find(name: str) -> Cluster:
+def find_profile(name: str) -> Profile:
+    """A profile given by name or path, wherever its cluster is. Raises ``SweepError``, ``BadInput``."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
-        return Cluster(profile=read_profile(Path(name)))
+        return read_profile(Path(name))
     if name == DEVCLUSTER:
-        return _devcluster()
+        return Profile(poll_seconds=1.0)
     folder = profiles_folder()
     file = folder / f"{name}.yaml"
     if not file.exists():
@@ -70,16 +73,16 @@ def _find(name: str) -> Cluster:
             f"--profile {name}: there is no {file}; allowed: {', '.join(names)}, or the path of a profile file"
             + (f"; did you mean {near!r}?" if near else "")
         )
-    return Cluster(profile=read_profile(file))
+    return read_profile(file)
 
 
-def _devcluster() -> Cluster:
+def _devcluster_environment() -> dict[str, str]:
     status = devcluster.status(default_folder())
     if not status.up:
         raise BadInput(
             f"--profile {DEVCLUSTER}: the cluster in {status.folder} is not up; `ablate devcluster up` starts it"
         )
-    return Cluster(profile=Profile(poll_seconds=1.0), environment={"SLURM_CONF": str(status.slurm_conf)})
+    return {"SLURM_CONF": str(status.slurm_conf)}
 
 
 def read_profile(file: Path) -> Profile:

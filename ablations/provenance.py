@@ -8,7 +8,8 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-_PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "safetensors", "numpy", "pillow", "mm-ablations")
+PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "safetensors", "numpy", "pillow", "mm-ablations")
+"""What makes a difference to a record."""
 
 
 def provenance(command: Sequence[str]) -> dict[str, Any]:
@@ -17,12 +18,13 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": dirty,
-        "versions": {"python": python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": {"python": python_version(), **{name: package_version(name) for name in PACKAGES}},
         "command": shlex.join([Path(command[0]).name, *command[1:]]),
     }
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Of an installed package, without importing it; ``unknown`` where it is not there."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -108,7 +108,7 @@ def _dispatch(
     else:
         with store_errors(store.root):
             code = freeze_code(store.root)
-        launcher, resources = on_cluster(sweep, cluster, workers=workers, folder=folder, code=code)
+        launcher, resources = on_cluster(sweep, cluster, workers=workers, store=store.root, code=code, alone=False)
     try:
         return dispatch(
             plan,

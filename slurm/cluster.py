@@ -18,7 +18,8 @@ from slurm.commands import Slurm
 from slurm.ending import status_of
 from slurm.launcher import Job, JobState, JobStatus, LauncherError
 from slurm.queue import QUEUED, Look, Pace, Seen, look, max_array_size
-from slurm.submission import NoAnswer, QueueFull, Refused, Site, batch_script, follower_script, send
+from slurm.script import Site, batch_script, follower_script
+from slurm.submission import NoAnswer, QueueFull, Refused, send
 
 _WORD_PATIENCE = 30.0
 """Seconds until what a job wrote on its node is surely seen here; shared file systems lag."""

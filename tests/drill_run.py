@@ -22,7 +22,7 @@ from slurm.commands import Slurm
 from slurm.launcher import Launcher, Resources
 from slurm.local import LocalLauncher
 from slurm.profile import Profile
-from slurm.submission import Site
+from slurm.script import Site
 
 
 def with_faults(plan: Plan, faults: dict[str, str]) -> Plan:

@@ -18,7 +18,7 @@ from slurm.cluster import ClusterLauncher
 from slurm.commands import Slurm
 from slurm.launcher import Job, JobState, Resources
 from slurm.profile import Profile
-from slurm.submission import Site
+from slurm.script import Site
 
 TESTS = Path(__file__).parents[1]
 PATIENCE = 120.0

@@ -13,7 +13,7 @@ from slurm.commands import Slurm
 from slurm.launcher import Job, JobState, JobStatus, Launcher, Resources
 from slurm.local import LocalLauncher
 from slurm.profile import Profile
-from slurm.submission import Site
+from slurm.script import Site
 
 
 def simulate(job: Job) -> Simulation:

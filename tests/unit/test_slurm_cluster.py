@@ -12,7 +12,7 @@ from slurm.cluster import ClusterLauncher
 from slurm.commands import clean
 from slurm.launcher import Job, JobState, LauncherError, Resources
 from slurm.profile import Profile
-from slurm.submission import Afterwards, Site, batch_script, follower_script
+from slurm.script import Afterwards, Site, batch_script, follower_script
 
 SENT = "Submitted batch job 7\n"
 FULL = no("sbatch: error: QOSMaxSubmitJobPerUserLimit")
@@ -73,7 +73,8 @@ exit $code
 """
 
 
-def test_the_batch_script_of_an_array(tmp_path):
+def test_the_batch_script_of_an_array_needs_no_slurm_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     profile = Profile(
         partition="gpu",
         account="vision",

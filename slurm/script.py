@@ -1,0 +1,177 @@
+"""The text of batch scripts: what a job asks for, and what it does. Needs no SLURM.
+
+The script is submitit's, which knows sbatch's options and their spelling. What it runs is ours: a job has exactly one
+owner of signals, says how it ended before SLURM does, and sees to what comes next as its last act.
+"""
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from submitit.slurm.slurm import _make_sbatch_string
+
+from slurm.batch import Batch
+from slurm.launcher import EXIT_INTERRUPTED, LauncherError, Resources
+from slurm.profile import Profile
+
+_FOLLOWER_TIME, _FOLLOWER_MEMORY = "0:15:00", "2G"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Afterwards:
+    """What is done whenever a job has ended."""
+
+    arguments: Sequence[str]
+    """Of Python, such as ``-m some.module``."""
+    log: Path
+    """Takes what is printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What the jobs of a launcher have in common."""
+
+    profile: Profile
+    title: str
+    """Their name in the queue."""
+    code: Path | None = None
+    """A folder of packages that goes before those that are installed."""
+    afterwards: Afterwards | None = None
+
+
+def batch_script(batch: Batch, site: Site) -> str:
+    """Raises ``LauncherError`` for a folder that SLURM cannot use."""
+    if "%" in str(batch.folder):
+        raise LauncherError(f"{batch.folder}: SLURM cannot write logs below a path with %; choose another store")
+    resources, profile = next(iter(batch.jobs.values())).resources, site.profile
+    flags = {
+        "output": batch.folder / ("0.out" if batch.size == 1 else "%a.out"),
+        **_gpus(resources, profile),
+        **{name: value for name, value in profile.flags.items() if value is not None},
+    }
+    parameters = {
+        "job_name": site.title,
+        "comment": _comment(batch),
+        "time": resources.time or profile.time,
+        "mem": _memory(resources),
+        "cpus_per_task": resources.cpus,
+        "array_parallelism": batch.size,
+        "map_count": batch.size if batch.size > 1 else None,
+    }
+    # A step of its own, because SLURM warns steps and not the script; the script's cores are not a step's by itself.
+    step = f"srun --unbuffered --nodes=1 --ntasks=1 --cpus-per-task={resources.cpus}"
+    command = f"{step} {python_command(site.profile)} -u -m slurm.task {shlex.quote(str(batch.folder))}"
+    return _script(site, parameters, flags, [*_begin(batch), *_setup(site)], command, _end(site))
+
+
+def follower_script(numbers: Sequence[str], afterwards: Afterwards, site: Site) -> str:
+    """A small job that does what is to be done afterwards, once jobs of these numbers have ended, in whatever way."""
+    parameters = {
+        "job_name": f"{site.title}-next",
+        "comment": "ablate: starts what comes next",
+        "time": _FOLLOWER_TIME,
+        "mem": _FOLLOWER_MEMORY,
+        "cpus_per_task": 1,
+    }
+    flags = {"output": afterwards.log, "dependency": "afterany:" + ":".join(numbers)}
+    return _script(site, parameters, flags, _setup(site), _call(site, afterwards), [])
+
+
+def _script(
+    site: Site,
+    parameters: Mapping[str, Any],
+    flags: Mapping[str, object],
+    setup: Sequence[str],
+    command: str,
+    teardown: Sequence[str],
+) -> str:
+    """The text, by submitit; ``flags`` are those it does not know."""
+    profile = site.profile
+    text = _make_sbatch_string(
+        command=command,
+        folder=".",
+        partition=profile.partition,
+        account=profile.account,
+        qos=profile.qos,
+        nodes=1,
+        ntasks_per_node=1,
+        wckey=None,  # type: ignore[arg-type]
+        stderr_to_stdout=True,
+        additional_parameters={"requeue": True, **flags},
+        setup=list(setup),
+        use_srun=False,
+        teardown=list(teardown),
+        **parameters,
+    )
+    removed = {name for name, value in profile.flags.items() if value is None}
+    kept = [line for line in text.splitlines() if _flag(line) not in removed]
+    return "\n".join(kept) + "\n"
+
+
+def python_command(profile: Profile) -> str:
+    """What starts Python on a node, as a shell reads it."""
+    return profile.python or shlex.quote(sys.executable)
+
+
+def _call(site: Site, afterwards: Afterwards) -> str:
+    return f"{python_command(site.profile)} {shlex.join(afterwards.arguments)}"
+
+
+def _setup(site: Site) -> list[str]:
+    code = shlex.quote(str(site.code))
+    path = f"export PYTHONSAFEPATH=1 PYTHONPATH={code}${{PYTHONPATH:+:$PYTHONPATH}}  # the code as it was at submission"
+    return [*site.profile.setup, *([path] if site.code else [])]
+
+
+def _begin(batch: Batch) -> list[str]:
+    return [
+        "trap : TERM USR2  # for the job alone; the script waits for it",
+        "task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}",
+        f"status={shlex.quote(str(batch.folder))}/$task.status",
+        'note() { echo "$@" > "$status.$restart" && mv -f "$status.$restart" "$status"; }',
+        "note begun $restart",
+    ]
+
+
+def _end(site: Site) -> list[str]:
+    after = site.afterwards
+    return [
+        "code=$?",
+        "note ended $restart $code",
+        *([f"{_call(site, after)} >> {shlex.quote(str(after.log))} 2>&1"] if after else []),
+        f"[ $code = {EXIT_INTERRUPTED} ] && code=0  # some clusters queue such a job again by themselves",
+        "exit $code",
+    ]
+
+
+def _comment(batch: Batch) -> str:
+    names = [job.name for job in batch.jobs.values()]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{batch.mark}: {', '.join(names[:3])}{more}"
+
+
+def _gpus(resources: Resources, profile: Profile) -> dict[str, str | int]:
+    if not resources.gpus:
+        return {}
+    kind = f"{profile.gpu_type}:" if profile.gpu_type else ""
+    if profile.gpu_request == "gres":
+        return {"gres": f"gpu:{kind}{resources.gpus}"}
+    return {"gpus-per-node": f"{kind}{resources.gpus}"}
+
+
+def _memory(resources: Resources) -> str | None:
+    """SLURM takes whole numbers alone."""
+    if resources.memory is None:
+        return None
+    number, unit = float(resources.memory[:-1]), resources.memory[-1]
+    return f"{ceil(number * {'K': 1 / 1024, 'M': 1, 'G': 1024, 'T': 1024**2}[unit])}M"
+
+
+def _flag(line: str) -> str | None:
+    found = re.match(r"#SBATCH --([a-z-]+)", line)
+    return found[1] if found else None
