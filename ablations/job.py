@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import failures
+from ablations.crew import Crew, follow
 from ablations.identity import identity_fields
 from ablations.lease import Lease, LeaseHeld, LeaseLost, acquire
 from ablations.payload import PayloadError, decode, encode
@@ -72,11 +73,28 @@ def run(payload: dict[str, Any]) -> int:
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(payload["threads"])
     store = Store(Path(payload["store"]))
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from mm1core.ranks import joined  # imports torch
+
+        with joined() as ranks:
+            if ranks.first:
+                return _lead(payload, store, stop, Crew(ranks))
+            return follow(
+                payload,
+                ranks,
+                folder_of=lambda stage: store.stage(stage["kind"], stage["key"]),
+                call=lambda stage: _call_stage(_StageRun(stage=stage, payload=payload, store=store), stop),
+            )
+    return _lead(payload, store, stop, Crew())
+
+
+def _lead(payload: dict[str, Any], store: Store, stop: "_Stop", crew: Crew) -> int:
     _say(f"attempt {payload['attempt']}, process {os.getpid()} on {socket.gethostname()}")
     for key, value in payload["provenance"].get("after_memory_fault", {}).items():
         _say(f"{key} is {value} now, because an attempt ran out of memory")
     for stage in payload["stages"]:
-        code = _run_stage(_StageRun(stage=stage, payload=payload, store=store), stop)
+        code = _run_stage(_StageRun(stage=stage, payload=payload, store=store), stop, crew)
+        crew.hear(code)
         if code != EXIT_OK:
             return code
     return EXIT_OK
@@ -111,7 +129,7 @@ class _Stop:
         self._signalled = True
 
 
-def _run_stage(one: _StageRun, stop: _Stop) -> int:
+def _run_stage(one: _StageRun, stop: _Stop, crew: Crew) -> int:
     name = f"{one.stage['kind']}/{one.stage['key']}"
     try:
         one.folder.work.mkdir(parents=True, exist_ok=True)
@@ -130,23 +148,24 @@ def _run_stage(one: _StageRun, stop: _Stop) -> int:
     try:
         if one.folder.record(_say) is not None:  # it was finished between our look and our lease
             return EXIT_OK
-        return _work(one, stop, lease)
+        return _work(one, stop, lease, crew)
     finally:
         lease.release()
 
 
-def _work(one: _StageRun, stop: _Stop, lease: Lease) -> int:
+def _work(one: _StageRun, stop: _Stop, lease: Lease, crew: Crew) -> int:
     name = f"{one.stage['kind']}/{one.stage['key']}"
-    work = one.folder.work
     resumed_from = one.folder.newest_checkpoint()
     _say(f"{name} begins" if resumed_from is None else f"{name} continues from step {resumed_from}")
     started = time.time()
     try:
-        config = _config(one)
-        result = _call_stage(one, config, work, stop)
+        crew.begin(one.stage["kind"])
+        result = _call_stage(one, stop)
+        crew.left()
         lease.confirm()
-        one.folder.write_record(_record(one, config, result, started=started, resumed_from=resumed_from))
+        one.folder.write_record(_record(one, result, started=started, resumed_from=resumed_from))
     except Interrupted as interrupted:
+        crew.left()
         _say(f"{name} {interrupted}")
         return EXIT_INTERRUPTED
     except LeaseLost as lost:
@@ -156,6 +175,8 @@ def _work(one: _StageRun, stop: _Stop, lease: Lease) -> int:
         traceback.print_exc()
         if (fault := failures.disk_fault(error, one.store.root)) is not None:
             return _disk_stops(fault)
+        if crew.failed_elsewhere(one.folder, one.payload["attempt"]):
+            return EXIT_ERROR
         try:
             one.folder.write_failure(failures.from_exception(error, attempt=one.payload["attempt"]))
         except OSError as unwritable:
@@ -176,22 +197,22 @@ def _config(one: _StageRun) -> Any:
     return decode(kind.config, stage["config"])
 
 
-def _call_stage(one: _StageRun, config: Any, work: Path, stop: _Stop) -> dict[str, Any]:
+def _call_stage(one: _StageRun, stop: _Stop) -> dict[str, Any]:
     inputs = {role: one.store.stage(input_kind(role), key).work for role, key in one.stage["inputs"].items()}
     module, _, function = KINDS[one.stage["kind"]].target.partition(":")
-    return getattr(importlib.import_module(module), function)(config, inputs=inputs, work=work, stop=stop)
+    run_stage = getattr(importlib.import_module(module), function)
+    result: dict[str, Any] = run_stage(_config(one), inputs=inputs, work=one.folder.work, stop=stop)
+    return result
 
 
-def _record(
-    one: _StageRun, config: Any, result: dict[str, Any], *, started: float, resumed_from: int | None
-) -> dict[str, Any]:
+def _record(one: _StageRun, result: dict[str, Any], *, started: float, resumed_from: int | None) -> dict[str, Any]:
     """Everything before ``provenance`` is equal on every run of the stage."""
     finished = time.time()
     return {
         "kind": one.stage["kind"],
         "key": one.stage["key"],
         "version": one.stage["version"],
-        "config": identity_fields(config),
+        "config": identity_fields(_config(one)),
         "inputs": one.stage["inputs"],
         "result": result,
         "provenance": {

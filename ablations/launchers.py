@@ -67,16 +67,18 @@ def cluster_site(sweep: Sweep, profile: Profile, *, store: Path, code: Path, alo
 def on_a_node(sweep: Sweep) -> Resources:
     """What each job asks a cluster for."""
     wanted = sweep.resources
-    return Resources(cpus=wanted.cpus, gpus=wanted.gpus, memory=wanted.memory, time=wanted.time)
+    return Resources(cpus=wanted.cpus, gpus=wanted.gpus, nodes=wanted.nodes, memory=wanted.memory, time=wanted.time)
 
 
 def share(sweep: Sweep, workers: int | None, warn: Warn) -> tuple[Resources, int]:
     """What each job gets of this machine, and how many run side by side."""
     wanted, devices = sweep.resources, gpus()
-    if wanted.gpus and len(devices) >= wanted.gpus:
-        return Resources(cpus=wanted.cpus, gpus=wanted.gpus), min(len(devices) // wanted.gpus, workers or len(devices))
+    if wanted.gpus > 1 or wanted.nodes > 1:
+        warn("here each trial is one process, on one GPU at most; several GPUs or nodes are for a cluster (--profile)")
+    if wanted.gpus and devices:
+        return Resources(cpus=wanted.cpus, gpus=1), min(len(devices), workers or len(devices))
     if wanted.gpus:
-        warn(f"resources.gpus is {wanted.gpus} and this machine has {len(devices)}: running on the CPU")
+        warn(f"resources.gpus is {wanted.gpus} and this machine has none: running on the CPU")
     return Resources(cpus=wanted.cpus), workers or max(1, cores() // wanted.cpus)
 
 

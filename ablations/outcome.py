@@ -46,7 +46,7 @@ def outcome_of(status: JobStatus, failure: Mapping[str, Any] | None) -> Outcome:
         return Outcome.LOST
     if status.out_of_memory:
         return Outcome.OUT_OF_MEMORY
-    if status.state == JobState.KILLED:
+    if status.state == JobState.KILLED and failure is None:
         return Outcome.KILLED
     if status.exit_code == EXIT_HELD:
         return Outcome.HELD

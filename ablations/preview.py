@@ -183,4 +183,5 @@ def _wall_seconds(planned: Plan, needed: set[str], seconds: Mapping[str, float],
 
 def gpu_hours(preview: Preview) -> float:
     """GPU-hours of what is left."""
-    return round(sum(kind.seconds for kind in preview.kinds) * preview.plan.sweep.resources.gpus / 3600, 3)
+    resources = preview.plan.sweep.resources
+    return round(sum(kind.seconds for kind in preview.kinds) * resources.gpus * resources.nodes / 3600, 3)

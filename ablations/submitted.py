@@ -40,7 +40,7 @@ class Submitted:
         about = {
             "profile": self.profile,
             "poll_seconds": self.cluster.profile.poll_seconds,
-            "gpus": self.sweep.resources.gpus,
+            "gpus": self.sweep.resources.gpus * self.sweep.resources.nodes,
             "code": str(self.code),
             "submitted": round(self.time, 3),
             **self.provenance,

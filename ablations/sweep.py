@@ -136,10 +136,12 @@ class Objective:
 class Resources:
     """What one trial asks for."""
 
+    nodes: int = 1
+    """Nodes of a trial on a cluster."""
     gpus: int = 0
-    """GPUs of a trial; 0 runs on CPU cores."""
+    """GPUs of a trial on each node, with a process for each of them; 0 runs on CPU cores."""
     cpus: int = 1
-    """CPU cores of a trial."""
+    """CPU cores of each process."""
     memory: str | None = None
     """Memory of a trial, such as ``64G``; by default what the machine gives."""
     time: str | None = None

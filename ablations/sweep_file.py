@@ -239,6 +239,7 @@ def _check_rest(
         require(0 <= seed < 2**32, ("seeds", index), f"{seed} must lie between 0 and 2**32 - 1")
         require(seed not in raw.seeds[:index], ("seeds", index), f"the seed {seed} is given twice")
     resources = raw.resources
+    require(resources.nodes >= 1, ("resources", "nodes"), f"{resources.nodes} must be positive")
     require(resources.gpus >= 0, ("resources", "gpus"), f"{resources.gpus} must not be negative")
     require(resources.cpus >= 1, ("resources", "cpus"), f"{resources.cpus} must be positive")
     require(

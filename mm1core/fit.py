@@ -32,6 +32,7 @@ from mm1core.config import OptimisationConfig, TrainingConfig
 from mm1core.device import resolve_device
 from mm1core.errors import ConfigError, Diverged, Interrupted
 from mm1core.optimisers import build_optimisers, schedule, set_rates
+from mm1core.ranks import ALONE, Ranks, local_device
 from mm1core.storage import refusals
 
 Stop = Callable[[], str | None]
@@ -89,20 +90,23 @@ def fit(
     work: Path,
     stop: Stop,
     intermediate: tuple[int, Callable[[], Mapping[str, float]]] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Progress:
     """Train ``learner.module`` for ``steps`` steps in all, continuing from the newest checkpoint below ``work``.
 
     ``intermediate``: every so many steps, a function whose metrics go into the spool. Of ``training`` only the
-    precision and the execution fields count. Raises ``Interrupted`` after saving when ``stop`` gives a reason,
-    ``Diverged`` at a loss or gradient that is not finite, ``StorageError`` where ``work`` cannot be written.
+    precision and the execution fields count. ``ranks``: who trains with this process; the learner's batches and shares
+    are then its part of the step's, and the first process alone writes. Raises ``Interrupted`` after saving when
+    ``stop`` gives a reason, ``Diverged`` at a loss or gradient that is not finite, ``StorageError`` where ``work``
+    cannot be written.
     """
-    device = resolve_device(training.device, key="training.device")
+    device = local_device(resolve_device(training.device, key="training.device"))
     if device.type == "cpu" and training.precision == "bf16":
         raise ConfigError("training.precision", "bf16 needs a GPU and there is none here; use fp32")
     with refusals(work):
         work.mkdir(parents=True, exist_ok=True)
     learner.module.to(device)
-    loop = _Loop(learner, steps=steps, optimisation=optimisation, training=training, work=work, stop=stop)
+    loop = _Loop(learner, steps=steps, optimisation=optimisation, training=training, work=work, stop=stop, ranks=ranks)
     loop.intermediate = intermediate
     loop.resume()
     if loop.progress.step < steps:
@@ -125,6 +129,7 @@ class _Loop(lightning.LightningModule):
         training: TrainingConfig,
         work: Path,
         stop: Stop,
+        ranks: Ranks,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -138,6 +143,7 @@ class _Loop(lightning.LightningModule):
         self._spool = work / "spool.jsonl"
         self._checkpoints = work / "checkpoints"
         self._stop = stop
+        self._ranks = ranks
         self._optimisers = build_optimisers(learner.module, optimisation)
         self._trained = [parameter for parameter in learner.module.parameters() if parameter.requires_grad]
         self._clock = _Clock()
@@ -169,11 +175,11 @@ class _Loop(lightning.LightningModule):
                 self.manual_backward(share)
             for name, value in {"loss": share, **metrics}.items():
                 values[name] = values.get(name, 0.0) + value.detach()
-        values["gradient_norm"] = nn.utils.clip_grad_norm_(
-            self._trained, self._optimisation.gradient_clip, foreach=True
-        )
-        numbers = torch.stack([value.float() for value in values.values()]).tolist()  # the step's one wait for a GPU
-        return dict(zip(values, numbers, strict=True))
+        self._ranks.sum_gradients(self._trained)
+        norm = nn.utils.clip_grad_norm_(self._trained, self._optimisation.gradient_clip, foreach=True)
+        sums = self._ranks.sum(torch.stack([value.float() for value in values.values()]))
+        numbers = torch.cat([sums, norm.float()[None]]).tolist()  # the step's one wait for a GPU
+        return dict(zip([*values, "gradient_norm"], numbers, strict=True))
 
     def _update(self, values: Mapping[str, float]) -> None:
         for name in ("loss", "gradient_norm"):
@@ -188,23 +194,31 @@ class _Loop(lightning.LightningModule):
 
     def _finish_step(self, batch: Any, values: Mapping[str, float]) -> None:
         progress, training = self.progress, self._training
-        counts = self._learner.counts(batch)
+        counts = self._counts(batch)
         progress.step += 1
         progress.losses = [*progress.losses, values["loss"]][-max(_RESULT_WINDOW, training.log_every) :]
         progress.counts = {name: progress.counts.get(name, 0) + count for name, count in counts.items()}
         self._clock.add(counts)
 
         last = progress.step == self._steps
-        if progress.step % training.log_every == 0 or last:
-            self._log(values)
-        if self.intermediate and (progress.step % self.intermediate[0] == 0 or last):
-            spool.append(self._spool, progress.step, self.intermediate[1]())
-            self._clock.restart()
-        reason = None if last else self._stop()
+        if self._ranks.first:
+            if progress.step % training.log_every == 0 or last:
+                self._log(values)
+            if self.intermediate and (progress.step % self.intermediate[0] == 0 or last):
+                spool.append(self._spool, progress.step, self.intermediate[1]())
+                self._clock.restart()
+        reason = None if last else self._ranks.anybody(self._stop())
         if reason is not None or progress.step % training.checkpoint_every == 0:
-            self._save()
+            if self._ranks.first:
+                self._save()
+            self._ranks.wait()  # nobody leaves before the state is saved
         if reason is not None:
             raise Interrupted(reason)
+
+    def _counts(self, batch: Any) -> dict[str, int]:
+        counts = self._learner.counts(batch)
+        sums = self._ranks.sum(torch.tensor(list(counts.values()), dtype=torch.int64)).tolist()
+        return dict(zip(counts, sums, strict=True))
 
     def _log(self, values: Mapping[str, float]) -> None:
         since = (self.progress.step - 1) % self._training.log_every + 1
@@ -231,6 +245,8 @@ class _Loop(lightning.LightningModule):
 
     def resume(self) -> None:
         """Take up the newest whole checkpoint, if there is one, and cut the spool back to it."""
+        if not self._ranks.first:
+            self._ranks.wait()  # what is damaged has been set aside
         state = checkpoints.load_newest(self._checkpoints)
         if state is not None:
             self.module.load_state_dict(state["module"])
@@ -240,7 +256,10 @@ class _Loop(lightning.LightningModule):
             for generator in state["random"]["cuda"]:
                 torch.cuda.set_rng_state(generator)
             self.progress = Progress(step=state["step"], counts=state["counts"], losses=state["losses"])
-        spool.trim(self._spool, self.progress.step)
+        if self._ranks.first:
+            spool.trim(self._spool, self.progress.step)
+            self._ranks.wait()
+        self._ranks.wait()  # nobody trains on before all have read
 
 
 class _Clock:

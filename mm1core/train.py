@@ -10,19 +10,27 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from mm1core.config import TrainingConfig
 from mm1core.data.open import Data, open_data
 from mm1core.data.rows import Batch, RowStream
 from mm1core.data.rows import steps as row_steps
+from mm1core.errors import ConfigError
 from mm1core.fit import Stop, fit
 from mm1core.loss import target_weights, weighted_sum
 from mm1core.model import ModelConfig, MultimodalModel, load_weights, save_model
+from mm1core.ranks import ALONE, Ranks, current
 from mm1core.stages import PretrainStage
 
 
 def run(stage: PretrainStage, *, inputs: Mapping[str, Path], work: Path, stop: Stop) -> dict[str, Any]:
-    """Train the model of ``stage`` on the data of ``inputs``, from the weights of ``encoder`` if that is an input."""
+    """Train the model of ``stage`` on the data of ``inputs``, from the weights of ``encoder`` if that is an input.
+
+    Several processes that were joined (``mm1core.ranks``) train it together, to the same weights.
+    """
+    ranks = current()
+    _check_shares(stage.training, ranks)
     data = open_data({role: path for role, path in inputs.items() if role != "encoder"})
-    learner = Pretraining(stage, data, _start(stage, data, inputs.get("encoder")))
+    learner = Pretraining(stage, data, _start(stage, data, inputs.get("encoder")), ranks)
     scoring = stage.intermediate
     progress = fit(
         learner,
@@ -34,8 +42,11 @@ def run(stage: PretrainStage, *, inputs: Mapping[str, Path], work: Path, stop: S
         intermediate=None
         if scoring is None or scoring.every is None
         else (scoring.every, lambda: _score(learner.module, data, stage)),
+        ranks=ranks,
     )
-    save_model(learner.module, work)
+    if ranks.first:
+        save_model(learner.module, work)
+    ranks.wait()
     return {
         "steps": progress.step,
         "loss": progress.loss(),
@@ -49,8 +60,9 @@ class Pretraining:
 
     prefix = "train"
 
-    def __init__(self, stage: PretrainStage, data: Data, model: MultimodalModel) -> None:
+    def __init__(self, stage: PretrainStage, data: Data, model: MultimodalModel, ranks: Ranks = ALONE) -> None:
         self.module = model
+        self._ranks = ranks
         self._training = stage.training
         self._stream = RowStream(
             seed=stage.seed,
@@ -69,10 +81,12 @@ class Pretraining:
             total_steps=self._training.steps,
             rows_per_step=self._training.rows_per_step,
             workers=workers,
+            ranks=self._ranks,
         )
 
     def shares(self, batch: Batch) -> Iterator[tuple[torch.Tensor, Mapping[str, torch.Tensor]]]:
-        total = target_weights(batch.weights, batch.documents).sum().clamp(min=torch.finfo(batch.weights.dtype).tiny)
+        total = self._ranks.sum(target_weights(batch.weights, batch.documents).sum())  # of the whole step
+        total = total.clamp(min=torch.finfo(batch.weights.dtype).tiny)
         for part in batch.split(self._training.micro_batches):
             loss, _ = weighted_sum(self.module(part), part.tokens, part.weights, part.documents)
             yield loss / total, {}
@@ -84,6 +98,16 @@ class Pretraining:
             "documents": len(batch.names),
             "cut_documents": batch.cut,
         }
+
+
+def _check_shares(training: TrainingConfig, ranks: Ranks) -> None:
+    if training.rows_per_step % (ranks.count * training.micro_batches):
+        raise ConfigError(
+            "training.rows_per_step",
+            f"{training.rows_per_step} rows cannot be divided among {ranks.count} processes with "
+            f"training.micro_batches={training.micro_batches} each; use a multiple of "
+            f"{ranks.count * training.micro_batches}",
+        )
 
 
 def _start(stage: PretrainStage, data: Data, encoder: Path | None) -> MultimodalModel:

@@ -78,8 +78,8 @@ def write_id(batch: Batch, number: str) -> None:
 
 def give_up(batch: Batch, index: int) -> None:
     """Forget one job of a batch, and the batch with its last one."""
-    for name in (f"{index}.json", f"{index}.out", f"{index}.status"):
-        (batch.folder / name).unlink(missing_ok=True)
+    for path in (job_path(batch.folder, index), batch.folder / f"{index}.out", *batch.folder.glob(f"{index}.status*")):
+        path.unlink(missing_ok=True)
     if not any(batch.folder.glob("*.json")):
         shutil.rmtree(batch.folder, ignore_errors=True)
 

@@ -50,13 +50,24 @@ class Resources:
     """What one job gets."""
 
     cpus: int = 1
-    """Threads."""
+    """Threads of each process."""
     gpus: int = 0
-    """Whole devices; with 0 the job sees none."""
+    """Whole devices on each node; with 0 the job sees none."""
+    nodes: int = 1
+    """Of a cluster. With more than one, or several GPUs, the job is a process for each GPU (each node, without GPUs),
+    and which of them it is stands in ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``."""
     memory: str | None = None
     """Such as ``64G``. This and ``time`` are for launchers that can hold a job to them; others take no notice."""
     time: str | None = None
     """Longest run, as hours:minutes:seconds or days-hours:minutes:seconds."""
+
+    @property
+    def processes_per_node(self) -> int:
+        return max(1, self.gpus)
+
+    @property
+    def processes(self) -> int:
+        return self.nodes * self.processes_per_node
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from slurm.batch import Batch
 from slurm.launcher import EXIT_INTERRUPTED, LauncherError, Resources
 from slurm.profile import Profile
 
+_TOGETHER = ['[ -e "$status.$restart.code" ] && code=$(cat "$status.$restart.code")  # srun mixes them all']
 _FOLLOWER_TIME, _FOLLOWER_MEMORY = "0:15:00", "2G"
 
 
@@ -59,14 +60,21 @@ def batch_script(batch: Batch, site: Site) -> str:
         "comment": _comment(batch),
         "time": resources.time or profile.time,
         "mem": _memory(resources),
+        "nodes": resources.nodes,
+        "ntasks_per_node": resources.processes_per_node,
         "cpus_per_task": resources.cpus,
         "array_parallelism": batch.size,
         "map_count": batch.size if batch.size > 1 else None,
     }
     # A step of its own, because SLURM warns steps and not the script; the script's cores are not a step's by itself.
-    step = f"srun --unbuffered --nodes=1 --ntasks=1 --cpus-per-task={resources.cpus}"
+    step = (
+        f"srun --unbuffered --nodes={resources.nodes} --ntasks={resources.processes} --cpus-per-task={resources.cpus}"
+    )
+    if resources.processes > 1:
+        step += f" --ntasks-per-node={resources.processes_per_node} --kill-on-bad-exit=1"
     command = f"{step} {python_command(site.profile)} -u -m slurm.task {shlex.quote(str(batch.folder))}"
-    return _script(site, parameters, flags, [*_begin(batch), *_setup(site)], command, _end(site))
+    end = ["code=$?", *(_TOGETHER if resources.processes > 1 else []), *_end(site)]
+    return _script(site, parameters, flags, [*_begin(batch), *_setup(site)], command, end)
 
 
 def follower_script(numbers: Sequence[str], afterwards: Afterwards, site: Site) -> str:
@@ -76,6 +84,8 @@ def follower_script(numbers: Sequence[str], afterwards: Afterwards, site: Site) 
         "comment": "ablate: starts what comes next",
         "time": _FOLLOWER_TIME,
         "mem": _FOLLOWER_MEMORY,
+        "nodes": 1,
+        "ntasks_per_node": 1,
         "cpus_per_task": 1,
     }
     flags = {"output": afterwards.log, "dependency": "afterany:" + ":".join(numbers)}
@@ -98,8 +108,6 @@ def _script(
         partition=profile.partition,
         account=profile.account,
         qos=profile.qos,
-        nodes=1,
-        ntasks_per_node=1,
         wckey=None,  # type: ignore[arg-type]
         stderr_to_stdout=True,
         additional_parameters={"requeue": True, **flags},
@@ -141,7 +149,6 @@ def _begin(batch: Batch) -> list[str]:
 def _end(site: Site) -> list[str]:
     after = site.afterwards
     return [
-        "code=$?",
         "note ended $restart $code",
         *([f"{_call(site, after)} >> {shlex.quote(str(after.log))} 2>&1"] if after else []),
         f"[ $code = {EXIT_INTERRUPTED} ] && code=0  # some clusters queue such a job again by themselves",

@@ -21,6 +21,7 @@ from mm1core.data.document import Document, Picture, Source
 from mm1core.data.pixels import prepare
 from mm1core.data.text import PAD_ID, encode
 from mm1core.errors import DataError
+from mm1core.ranks import ALONE, Ranks
 
 _GOLDEN = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio: multiples of it, modulo 2^64, fill the circle as evenly as any sequence can."""
@@ -271,15 +272,22 @@ class _Encoded:
 
 
 def steps(
-    stream: RowStream, *, first_step: int, total_steps: int, rows_per_step: int, workers: int
+    stream: RowStream,
+    *,
+    first_step: int,
+    total_steps: int,
+    rows_per_step: int,
+    workers: int,
+    ranks: Ranks = ALONE,
 ) -> "DataLoader[Batch]":
     """Batches of the steps ``first_step`` to ``total_steps - 1``, in order.
 
     Step s holds rows s * rows_per_step to (s + 1) * rows_per_step - 1, so the step is the whole position in the data.
-    ``workers`` processes prepare batches; they change nothing else.
+    Of several processes each has its equal part of them, in order. ``workers`` processes prepare batches; they change
+    nothing else.
     """
     return DataLoader(
-        _Steps(stream, first_step=first_step, total_steps=total_steps, rows_per_step=rows_per_step),
+        _Steps(stream, first_step=first_step, total_steps=total_steps, rows_per_step=rows_per_step, ranks=ranks),
         batch_size=None,
         shuffle=False,
         num_workers=workers,
@@ -289,11 +297,14 @@ def steps(
 
 
 class _Steps(Dataset[Batch]):
-    def __init__(self, stream: RowStream, *, first_step: int, total_steps: int, rows_per_step: int) -> None:
+    def __init__(
+        self, stream: RowStream, *, first_step: int, total_steps: int, rows_per_step: int, ranks: Ranks
+    ) -> None:
         self._stream = stream
         self._first_step = first_step
         self._count = max(0, total_steps - first_step)
         self._rows_per_step = rows_per_step
+        self._ranks = ranks
 
     def __len__(self) -> int:
         return self._count
@@ -301,5 +312,6 @@ class _Steps(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         if not 0 <= number < self._count:
             raise IndexError(number)
-        first = (self._first_step + number) * self._rows_per_step
-        return stack([self._stream.row(index) for index in range(first, first + self._rows_per_step)])
+        share = self._rows_per_step // self._ranks.count
+        first = (self._first_step + number) * self._rows_per_step + self._ranks.index * share
+        return stack([self._stream.row(index) for index in range(first, first + share)])

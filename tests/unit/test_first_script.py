@@ -19,7 +19,7 @@ SWEEP = """
 name: connector
 axes: {connector.kind: [average_pool, c_abstractor]}
 seeds: [0, 1]
-resources: {gpus: 2, cpus: 8, memory: 64G}
+resources: {gpus: 1, cpus: 8, memory: 64G}
 """
 GOLDEN = """\
 #!/bin/bash
@@ -28,7 +28,7 @@ GOLDEN = """\
 #SBATCH --account=vision
 #SBATCH --comment='ablate/BATCH: world-KEY'
 #SBATCH --cpus-per-task=8
-#SBATCH --gpus-per-node=a100:2
+#SBATCH --gpus-per-node=a100:1
 #SBATCH --job-name=connector
 #SBATCH --mem=65536M
 #SBATCH --nodes=1

@@ -22,7 +22,6 @@ from slurm.machine import cores
         ("", 0, 10_000, None, (10_000, 0, 1)),
         ("0,1,2,3", 0, 1, None, (1, 0, cores())),
         ("0,1,2,3", 1, 2, None, (2, 1, 4)),
-        ("0,1,2,3", 2, 1, None, (1, 2, 2)),
         ("0,1,2,3", 1, 1, 3, (1, 1, 3)),
         ("0,1,2,3", 1, 1, 9, (1, 1, 4)),
     ],
@@ -36,11 +35,20 @@ def test_jobs_share_cores_or_gpus(monkeypatch, devices, gpus, cpus, workers, exp
     assert warnings == []
 
 
-def test_without_enough_gpus_it_runs_on_the_cpu_and_says_so(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+@pytest.mark.parametrize(
+    ("devices", "wanted", "expected"),
+    [
+        ("", Resources(gpus=1), (0, cores())),
+        ("0,1", Resources(gpus=4), (1, 2)),
+        ("0,1", Resources(gpus=1, nodes=2), (1, 2)),
+        ("", Resources(nodes=2), (0, cores())),
+    ],
+)
+def test_who_asks_for_more_than_a_job_gets_here_is_told(monkeypatch, devices, wanted, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
     warnings: list[str] = []
-    resources, capacity = share(replace(drill().sweep, resources=Resources(gpus=2)), None, warnings.append)
-    assert (resources.gpus, capacity) == (0, cores())
+    resources, capacity = share(replace(drill().sweep, resources=wanted), None, warnings.append)
+    assert (resources.gpus, capacity) == expected
     assert len(warnings) == 1
 
 

@@ -13,6 +13,7 @@ from slurm.commands import clean
 from slurm.launcher import Job, JobState, LauncherError, Resources
 from slurm.profile import Profile
 from slurm.script import Afterwards, Site, batch_script, follower_script
+from slurm.task import rank_variables
 
 SENT = "Submitted batch job 7\n"
 FULL = no("sbatch: error: QOSMaxSubmitJobPerUserLimit")
@@ -39,7 +40,7 @@ GOLDEN = """\
 #SBATCH --cpus-per-task=8
 #SBATCH --exclude='n[3-5]'
 #SBATCH --exclusive
-#SBATCH --gpus-per-node=a100:2
+#SBATCH --gpus-per-node=a100:1
 #SBATCH --job-name=connector
 #SBATCH --mem=65536M
 #SBATCH --nodes=1
@@ -85,7 +86,7 @@ def test_the_batch_script_of_an_array_needs_no_slurm_here(tmp_path, monkeypatch)
         flags={"exclude": "n[3-5]", "exclusive": True},
         python="apptainer exec x.sif python",
     )
-    assert script(tmp_path, profile, 4, cpus=8, gpus=2, memory="64G", time="4:00:00") == GOLDEN
+    assert script(tmp_path, profile, 4, cpus=8, gpus=1, memory="64G", time="4:00:00") == GOLDEN
 
 
 AFTERWARDS = Afterwards(arguments=("-m", "some.module", "a b"), log=Path("/store/advance.log"))
@@ -106,6 +107,38 @@ def test_jobs_of_a_submitted_sweep_run_its_code_and_end_with_a_look_at_what_come
     step = next(index for index, line in enumerate(lines) if line.startswith("srun"))
     last = lines.index("py -m some.module 'a b' >> /store/advance.log 2>&1")
     assert paths[0] < step < lines.index("note ended $restart $code") < last < lines.index("exit $code")
+
+
+def test_a_job_of_several_processes_is_a_step_with_a_task_for_each_gpu(tmp_path):
+    lines = script(tmp_path, Profile(python="py"), gpus=2, nodes=3, cpus=4).splitlines()
+    assert {"#SBATCH --nodes=3", "#SBATCH --ntasks-per-node=2", "#SBATCH --gpus-per-node=2"} <= set(lines)
+    step = "srun --unbuffered --nodes=3 --ntasks=6 --cpus-per-task=4 --ntasks-per-node=2 --kill-on-bad-exit=1"
+    place = lines.index(f"{step} py -u -m slurm.task FOLDER")
+    first_process = '[ -e "$status.$restart.code" ] && code=$(cat "$status.$restart.code")'
+    assert lines[place + 4].startswith("code=$?")
+    assert lines[place + 5].startswith(first_process)
+    assert lines[place + 6] == "note ended $restart $code"
+
+
+def test_each_process_of_a_step_is_told_which_one_it_is_and_where_they_meet():
+    step = {
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_PROCID": "3",
+        "SLURM_LOCALID": "1",
+        "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.7",
+        "SLURM_JOB_ID": "77",
+    }
+    found = rank_variables(step)
+    assert found == {
+        "RANK": "3",
+        "WORLD_SIZE": "4",
+        "LOCAL_RANK": "1",
+        "MASTER_ADDR": "10.0.0.7",
+        "MASTER_PORT": "20077",
+    }
+    again = rank_variables({**step, "SLURM_RESTART_COUNT": "1"})
+    assert again["MASTER_PORT"] != found["MASTER_PORT"]
+    assert rank_variables({**step, "SLURM_STEP_NUM_TASKS": "1"}) == {}
 
 
 FOLLOWER = """\

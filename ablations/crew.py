@@ -1,0 +1,80 @@
+"""A job of several processes: the first one leads it as if it were alone, and the others join in where it says so.
+
+Trainings of the model are done together. Everything else (the data, the encoder's pre-training, scoring) the first
+process does while the others wait. The first one owns leases, records and the spool; it tells the others which stages
+begin, and how each ended.
+"""
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ablations.failures import from_exception
+from ablations.store import StageFolder
+from mm1core.errors import Interrupted
+from slurm.launcher import EXIT_ERROR, EXIT_OK
+
+if TYPE_CHECKING:
+    from mm1core.ranks import Ranks
+
+TOGETHER = ("pretrain",)
+"""Kinds of stages that all processes take part in."""
+_BEGIN = "begin"
+_LAST_WORDS = 5.0
+"""Seconds in which a process that failed writes why, before those that lost it say that they did."""
+
+
+class Crew:
+    """The others, for the first process. Alone there are none."""
+
+    def __init__(self, ranks: "Ranks | None" = None) -> None:
+        self._ranks = ranks
+        self._inside = False
+
+    def begin(self, kind: str) -> None:
+        """A stage's function is called next."""
+        if self._ranks is not None and kind in TOGETHER:
+            self._ranks.tell(_BEGIN)
+            self._inside = True
+
+    def left(self) -> None:
+        """It returned, or stopped on request, as it did in every process."""
+        self._inside = False
+
+    def hear(self, code: int) -> None:
+        """How a stage ended. Who is still inside one that failed is ended with this process."""
+        if self._ranks is not None and not self._inside:
+            self._ranks.tell(str(code))
+
+    def failed_elsewhere(self, folder: StageFolder, attempt: int) -> bool:
+        """Whether another process was the first to fail in this stage, and said why."""
+        if not self._inside:
+            return False
+        time.sleep(_LAST_WORDS)
+        failure = folder.failure()
+        return failure is not None and failure["attempt"] == attempt and "rank" in failure
+
+
+def follow(
+    payload: Mapping[str, Any],
+    ranks: "Ranks",
+    *,
+    folder_of: Callable[[Mapping[str, Any]], StageFolder],
+    call: Callable[[Mapping[str, Any]], Any],
+) -> int:
+    """What every process but the first does. ``call`` runs a stage's function. Returns an exit code."""
+    for stage in payload["stages"]:
+        while (word := ranks.tell("")) == _BEGIN:
+            try:
+                call(stage)
+            except Interrupted:
+                continue
+            except BaseException as error:
+                traceback.print_exc()
+                failure = from_exception(error, attempt=payload["attempt"])
+                folder_of(stage).write_failure({**failure, "rank": ranks.index})
+                return EXIT_ERROR
+        if int(word) != EXIT_OK:
+            break
+    return EXIT_OK  # the job's exit code is that of its first process

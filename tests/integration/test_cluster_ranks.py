@@ -1,0 +1,97 @@
+"""A trial of four processes on two nodes of a real SLURM trains as one process does, also when it is queued again."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slurm import devcluster
+from slurm.commands import Slurm
+from slurm.devcluster_config import DevclusterRefused, Shape
+from slurm.devcluster_daemons import require_packages
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 240.0
+SWEEP = """\
+name: ranks
+set:
+  encoder.objective: none
+  decoder.layers: 1
+  data.world.train_scenes: 300
+  data.world.evaluation_scenes: 100
+  training: {steps: 60, rows_per_step: 4, checkpoint_every: 10, log_every: 1}
+  evaluation: {items: 8, tasks: [colour], shots: [0]}
+axes: {connector.num_tokens: [9]}
+objective: {metric: eval/zero_shot, direction: maximize}
+resources: {nodes: 2, gpus: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    try:
+        require_packages(accounting=False)
+    except DevclusterRefused as missing:
+        pytest.skip(str(missing))
+    folder = tmp_path_factory.mktemp("cluster") / "devcluster"
+    yield devcluster.up(folder, Shape(nodes=2)).slurm_conf
+    devcluster.down(folder)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sweep in one process on this machine."""
+    folder = tmp_path_factory.mktemp("here")
+    run(folder, {}, "run", "--store", str(folder / "store"))
+    return folder / "store"
+
+
+def run(folder: Path, environment: dict[str, str], verb: str, *options: str) -> None:
+    (folder / "ranks.yaml").write_text(SWEEP)
+    command = [sys.executable, "-m", "ablations", verb, str(folder / "ranks.yaml"), *options]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def losses(store: Path) -> list[tuple[int, float]]:
+    (path,) = store.glob("pretrain/*/work/spool.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [(line["step"], line["metrics"]["train/loss"]) for line in lines if "train/loss" in line["metrics"]]
+
+
+def until(condition: object, what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("disturbed", [False, True])
+def test_four_processes_on_two_nodes_give_the_curve_of_one(tmp_path, conf, here, disturbed):
+    store, slurm = tmp_path / "store", Slurm({"SLURM_CONF": str(conf)})
+    (tmp_path / "profile.yaml").write_text("poll_seconds: 1\n")
+    where = ("--profile", str(tmp_path / "profile.yaml"), "--store", str(store))
+    run(tmp_path, {"SLURM_CONF": str(conf)}, "submit", *where)
+    if disturbed:
+        until(lambda: any(store.glob("pretrain/*/work/checkpoints/step-*20.ckpt")), "a checkpoint")
+        (job,) = slurm.ask("squeue", "--me", "--noheader", "--name=ranks", "--format=%i").text.split()
+        assert slurm.ask("scontrol", "requeue", job).ok
+    finished = store / "sweeps" / "ranks" / "look.json"
+    until(lambda: finished.exists() and json.loads(finished.read_text())["finished"], "the end")
+    assert len(losses(here)) == 60
+    for (step, loss), (one, alone) in zip(losses(store), losses(here), strict=True):
+        assert step == one
+        assert loss == pytest.approx(alone, rel=2e-3)
+    (log,) = store.glob("sweeps/ranks/trials/*/attempt-*.log")
+    assert log.read_text().count("attempt 1, process") == 1 + disturbed  # of four processes one leads
+    (record,) = store.glob("evaluate/*/record.json")
+    scores = [json.loads(next(one.glob("evaluate/*/record.json")).read_text())["result"] for one in (store, here)]
+    assert scores[0]["metrics"].keys() == scores[1]["metrics"].keys()
+    assert record.exists()
