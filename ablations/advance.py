@@ -93,7 +93,7 @@ class Dispatcher:
         """Do everything that can be done now. Raises ``StoreError``, ``LauncherError``."""
         with store_errors(self._store.root):
             statuses = self._launcher.jobs()
-            self._note_started({name for name, status in statuses.items() if status.state == JobState.QUEUED})
+            self._note_started(_queued(statuses))
             for name, status in statuses.items():
                 if status.state.ended:
                     if name in self._active:
@@ -102,6 +102,7 @@ class Dispatcher:
                     self._launcher.forget(name)  # last: what is not forgotten is settled by whoever comes next
             while self._has_room() and (work := self._backlog.take(self._clock())) is not None:
                 self._start(work)
+            self._note_started(_queued(self._launcher.jobs()))
             self._running_file.update(self._running(), (self._active[name] for name in sorted(self._queued_jobs())))
             return self.status()
 
@@ -359,3 +360,7 @@ class Dispatcher:
         self._counts[state] += 1
         if not quietly:
             self._say(trial_ending(trial, record, metric))
+
+
+def _queued(statuses: Mapping[str, JobStatus]) -> set[str]:
+    return {name for name, status in statuses.items() if status.state == JobState.QUEUED}

@@ -1,6 +1,8 @@
 """The folder of a sweep in the store, by what a user calls it."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from ablations.errors import BadInput, nearest
 
@@ -20,6 +22,15 @@ def sweep_folder(sweep: str, store: Path) -> Path:
         + (f"are: {', '.join(known)}" if known else "is none yet: `ablate run SWEEP.yaml` makes one")
         + (f"; did you mean {close!r}?" if close else "")
     )
+
+
+def submission_of(folder: Path) -> dict[str, Any] | None:
+    """What ``submitted.json`` says; ``None`` for a sweep that was not submitted."""
+    try:
+        about: dict[str, Any] = json.loads((folder / "submitted.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return about
 
 
 def _name_in(path: Path) -> str:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from ablations.ended import read_ended
 from ablations.errors import OK, BadInput, nearest
-from ablations.folder import sweep_folder
+from ablations.folder import submission_of, sweep_folder
 from ablations.invocation import command
 from ablations.lease import holder
-from ablations.submitted import submission_of
 
 _LOOK_AGAIN = 0.2
 """Seconds between two looks at a log that is followed."""

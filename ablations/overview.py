@@ -8,9 +8,9 @@ from typing import Any
 
 from ablations.ended import read_ended
 from ablations.errors import BadInput
+from ablations.folder import submission_of
 from ablations.lease import holder
 from ablations.snapshot import STATES, Status, read_running
-from ablations.submitted import submission_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,19 +119,24 @@ class _Table:
         from rich.text import Text
 
         jobs = Table.grid(padding=(0, 2))
+        nodes = max((len(job.node or "") for job in status.running), default=0)
         numbers = (8, 12, 7, 6, 9, 10)  # stage, bar, steps, rate, time left, loss
-        room = self._console.width - sum(numbers) - 2 * len(numbers) - 2
+        room = self._console.width - sum(numbers) - 2 * len(numbers) - 2 - (nodes + 2 if nodes else 0)
         jobs.add_column(no_wrap=True, overflow="ellipsis", max_width=max(12, room))
+        if nodes:
+            jobs.add_column(no_wrap=True)
         for index, width in enumerate(numbers):
             jobs.add_column(no_wrap=True, justify="left" if index < 2 else "right", min_width=width)
         most = max(1, self._console.height - 4)
         for job in status.running[:most]:
             spooled = last_spooled(job.work)
             bar = ProgressBar(total=job.steps, completed=spooled.step if spooled else 0, width=12) if job.steps else ""
-            jobs.add_row(Text(job.label), job.kind, bar, *_cells(job, spooled))
+            where = [job.node or ""] if nodes else []
+            jobs.add_row(Text(job.label), *where, job.kind, bar, *_cells(job, spooled))
         if len(status.running) > most:
             jobs.add_row(f"… and {len(status.running) - most} more")
         counts = ", ".join(f"{count} {state}" for state, count in status.counts.items() if count)
+        counts += f", {status.queued} jobs queued" if status.queued else ""
         overall = Table.grid(padding=(0, 2))
         overall.add_row(
             Text(status.name, style="bold"),
@@ -139,6 +144,7 @@ class _Table:
             f"{status.ended}/{status.total} trials",
             duration(seconds),
             self._left(status, seconds),
+            _gpu_hours(status),
             Text(counts, style="dim"),
         )
         return Group(jobs, overall)
@@ -147,6 +153,13 @@ class _Table:
         """Time until all is done, if the rest goes as what has ended since the start."""
         ended = status.ended - (self._ended_before or 0)
         return f"{duration(seconds * (status.total - status.ended) / ended)} left" if ended else ""
+
+
+def _gpu_hours(status: Status) -> str:
+    if status.gpu_hours is None:
+        return ""
+    spent, left = status.gpu_hours
+    return f"{spent:.1f} GPU-hours" + ("" if left is None else f", {left:.1f} left")
 
 
 @contextmanager

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from ablations.detached import advance, submit_sweep
 from ablations.errors import OK, STOPPED, TRIALS_FAILED, BadInput
-from ablations.folder import sweep_folder
+from ablations.folder import submission_of, sweep_folder
 from ablations.frozen import own_code
 from ablations.invocation import command
 from ablations.snapshot import Status
-from ablations.submitted import submission_of
 
 
 def submit(sweep_path: Path, *, store: Path, profile: str, workers: int | None, json_output: bool) -> int:

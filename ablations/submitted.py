@@ -4,7 +4,6 @@
 everybody else.
 """
 
-import json
 import pickle
 import time
 from collections.abc import Mapping
@@ -61,12 +60,3 @@ def load_submitted(folder: Path) -> Submitted:
     if not isinstance(loaded, Submitted):
         raise BadInput(f"{folder / 'submitted.pickle'} is no submission; submit the sweep again")
     return loaded
-
-
-def submission_of(folder: Path) -> dict[str, Any] | None:
-    """What ``submitted.json`` says; ``None`` for a sweep that was not submitted."""
-    try:
-        about: dict[str, Any] = json.loads((folder / "submitted.json").read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return about

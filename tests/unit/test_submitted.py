@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from ablations.errors import BadInput
+from ablations.folder import submission_of
 from ablations.frozen import PACKAGES, freeze_code, own_code
 from ablations.plan import make_plan
 from ablations.profile_file import Cluster
-from ablations.submitted import Submitted, load_submitted, submission_of
+from ablations.submitted import Submitted, load_submitted
 from ablations.sweep_file import read_sweep
 from slurm.profile import Profile
 

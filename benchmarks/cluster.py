@@ -1,0 +1,136 @@
+"""What it costs to submit, look after and show a sweep of very many trials on a real SLURM, all of them held.
+
+    python benchmarks/cluster.py [--trials 10000]
+
+Brings a development cluster up in a temporary folder. The stage that all trials share is made first, so that every
+trial is ready. For each number of trials, in one run: planning, submitting, one more look, ``ablate status``, and how
+often SLURM was asked. Then the same number of jobs is submitted as a user would by hand, as arrays of the same length,
+for comparison. Prints JSON.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ablations.detached import advance, submit_sweep
+from ablations.errors import AblationError
+from slurm import devcluster
+from slurm.commands import Answer, Slurm
+from slurm.devcluster_config import Shape
+
+SWEEP = """\
+name: {name}
+set:
+  encoder.objective: none
+  data.world.train_scenes: 100
+  data.world.evaluation_scenes: 50
+  training.steps: 1
+  evaluation: {{items: 1, tasks: [colour], shots: [0]}}
+axes: {{connector.kind: [average_pool, attention_pool]}}
+design: grid
+seeds: [{seeds}]
+objective: {{metric: eval/zero_shot, direction: maximize}}
+"""
+PROFILE = "poll_seconds: 1\nmax_jobs: 100000\nflags: {hold: true}\n"
+ASKED: Counter[str] = Counter()
+"""Calls of SLURM's commands, by name."""
+
+
+def count_calls() -> None:
+    ask = Slurm.ask
+
+    def counted(self: Slurm, *command: str, **options: Any) -> Answer:
+        ASKED[command[0]] += 1
+        return ask(self, *command, **options)
+
+    Slurm.ask = counted  # type: ignore[method-assign]
+
+
+def measure(root: Path, trials: int) -> dict[str, Any]:
+    store, name = root / "store", f"held-{trials}"
+    file = root / f"{name}.yaml"
+    file.write_text(SWEEP.format(name=name, seeds=", ".join(map(str, range(trials // 2)))))
+    found: dict[str, Any] = {"trials": trials}
+    found["plan_s"], _ = timed(lambda: ablate("plan", str(file), "--store", str(store)))
+    ASKED.clear()
+    found["submit_s"], (_, status) = timed(
+        lambda: submit_sweep(
+            file, store=store, profile=str(root / "profile.yaml"), workers=None, say=print_nothing, warn=print_nothing
+        )
+    )
+    found["queued"] = status.queued
+    found["submit_ms_per_trial"] = round(1000 * found["submit_s"] / trials, 2)
+    found["submit_calls"] = dict(ASKED)
+    ASKED.clear()
+    found["look_s"], _ = timed(lambda: advance(name, store=store, say=print_nothing, warn=print_nothing))
+    found["look_calls"] = dict(ASKED)
+    ablate("status", name, "--store", str(store))
+    found["status_s"], _ = timed(lambda: ablate("status", name, "--store", str(store)))
+    number = subprocess.run(["squeue", "--me", "-h", "-r"], capture_output=True, text=True, check=True).stdout
+    found["in_squeue"] = len(number.splitlines())
+    subprocess.run(["scancel", "--me"], check=True)
+    return found
+
+
+def by_hand(trials: int, length: int) -> dict[str, Any]:
+    """The least that anybody could do: ``sbatch`` for arrays that do nothing."""
+    calls = -(-trials // length)
+
+    def send() -> None:
+        for _ in range(calls):
+            command = ["sbatch", "--hold", f"--array=0-{length - 1}", "--output=/dev/null", "--wrap=true"]
+            subprocess.run(command, capture_output=True, check=True)
+
+    seconds, _ = timed(send)
+    subprocess.run(["scancel", "--me"], check=True)
+    return {"calls": calls, "seconds": seconds}
+
+
+def timed(act: Any) -> tuple[float, Any]:
+    started = time.perf_counter()
+    result = act()
+    return round(time.perf_counter() - started, 3), result
+
+
+def ablate(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "ablations", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def print_nothing(text: str) -> None:
+    pass
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--trials", type=int, default=10_000)
+    wanted = options.parse_args()
+    count_calls()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        cluster = root / "cluster"
+        os.environ["SLURM_CONF"] = str(devcluster.up(cluster, Shape(nodes=1)).slurm_conf)
+        try:
+            (root / "profile.yaml").write_text(PROFILE)
+            first = root / "first.yaml"
+            first.write_text(SWEEP.format(name="first", seeds="0"))
+            ablate("run", str(first), "--store", str(root / "store"), "--quiet")
+            found = [measure(root, trials) for trials in (wanted.trials // 10, wanted.trials)]
+            length = 9  # of the development cluster's arrays
+            print(json.dumps({"sweeps": found, "by_hand": by_hand(wanted.trials, length)}, indent=1))
+        except AblationError as error:
+            print(error, file=sys.stderr)
+            return 1
+        finally:
+            devcluster.down(cluster)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
