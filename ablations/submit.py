@@ -33,7 +33,7 @@ def advance_sweep(sweep: str, *, store: Path, json_output: bool) -> int:
     about = submission_of(folder)
     if about is None:
         raise BadInput(f"{folder.name} was not submitted to a cluster; `ablate submit` does that")
-    if Path(about["code"]) != own_code():
+    if Path(about["code"]).resolve() != own_code():
         return advance_frozen(folder, Path(about["code"]), store=store, json_output=json_output).wait()
     status = advance(folder.name, store=store, say=_say, warn=_warn)
     if json_output:

@@ -172,7 +172,7 @@ def test_profiles_are_described_as_they_are(tmp_path):
     part = text.partition("## Profiles")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) == list(Profile.__dataclass_fields__)
     examples = [block for block in blocks(file, "") if block.startswith(("partition:", "flags:"))]
-    assert len(examples) == 2
+    assert len(examples) == 4
     for example in examples:
         (tmp_path / "profile.yaml").write_text(example)
         assert read_profile(tmp_path / "profile.yaml") != Profile()

@@ -1,0 +1,184 @@
+"""Sweeps that are submitted to a real SLURM and left alone, by the commands a user types."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations.errors import BAD_INPUT, OK, TRIALS_FAILED
+from slurm import devcluster
+from slurm.commands import Slurm
+from slurm.devcluster_config import DevclusterRefused, Shape
+from slurm.devcluster_daemons import require_packages
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 240.0
+SWEEP = """\
+name: small
+set:
+  encoder.objective: none
+  decoder.layers: 1
+  data.world.train_scenes: 100
+  data.world.evaluation_scenes: 50
+  training: {steps: 3, rows_per_step: 2}
+  evaluation: {items: 8, tasks: [colour], shots: [0]}
+axes: {connector.num_tokens: [4, 9]}
+design: grid
+objective: {metric: eval/zero_shot, direction: maximize}
+"""
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    try:
+        require_packages(accounting=False)
+    except DevclusterRefused as missing:
+        pytest.skip(str(missing))
+    folder = tmp_path_factory.mktemp("cluster") / "devcluster"
+    yield devcluster.up(folder, Shape(nodes=1)).slurm_conf
+    devcluster.down(folder)
+
+
+class User:
+    """Types commands in a folder of their own, which is reached through a link, as home folders often are."""
+
+    def __init__(self, folder: Path, conf: Path) -> None:
+        (folder / "real").mkdir()
+        self.folder = folder / "home"
+        self.folder.symlink_to(folder / "real", target_is_directory=True)
+        folder = self.folder
+        self.slurm = Slurm({"SLURM_CONF": str(conf)})
+        self._environment = {**os.environ, "SLURM_CONF": str(conf), "PYTHONPATH": str(ROOT)}
+        (folder / "ours.yaml").write_text("poll_seconds: 1\n")
+        self.sweep()
+
+    def sweep(self, **changes: str) -> None:
+        text = SWEEP
+        for old, new in changes.items():
+            line = next(line for line in SWEEP.splitlines() if line.strip().startswith(old))
+            text = text.replace(line, line[: len(line) - len(line.lstrip())] + new)
+        (self.folder / "small.yaml").write_text(text)
+
+    def type(self, *arguments: str, code: int = OK) -> str:
+        ended = self.begin(*arguments)
+        printed, messages = ended.communicate(timeout=PATIENCE)
+        assert "Traceback" not in messages, messages
+        assert ended.returncode == code, messages
+        return printed
+
+    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "ablations", *arguments, "--store", "store"],
+            cwd=self.folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def submit(self, *options: str, code: int = OK) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            self.type("submit", "small.yaml", "--profile", "./ours.yaml", "--json", *options, code=code)
+        )
+        return found
+
+    def status(self, code: int = OK) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.type("status", "small", "--json", code=code))
+        return found
+
+    def finished(self) -> bool:
+        path = self.folder / "store" / "sweeps" / "small" / "look.json"
+        return path.exists() and bool(json.loads(path.read_text())["finished"])
+
+    def queue(self) -> list[str]:
+        return self.slurm.ask("squeue", "--me", "--noheader", "--format=%j %T").text.splitlines()
+
+
+@pytest.fixture
+def user(tmp_path: Path, conf: Path) -> User:
+    return User(tmp_path, conf)
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+    return found
+
+
+def second_attempts(user: User) -> list[Path]:
+    return list(user.folder.glob("store/sweeps/small/trials/*/attempt-2.log"))
+
+
+def test_submit_leave_and_come_back(user):
+    said = user.submit()
+    assert (said["name"], said["queued"] + said["running"]) == ("small", 1)  # the stage that all share
+    assert user.status()["submission"]["profile"] == "./ours.yaml"
+    until(user.finished)  # by the jobs alone
+    assert user.status()["states"]["done"] == 2
+    result = json.loads(user.type("watch", "small", "--json", "--quiet"))
+    assert result["states"]["done"] == 2
+    assert Path(user.folder / result["report"]).exists()
+    assert user.submit()["states"]["done"] == 2  # nothing is left to do
+    until(lambda: user.queue() == [] or all("COMPLETED" in line for line in user.queue()))
+
+
+def test_cancel_ends_what_runs_and_waits_and_submitting_goes_on(user):
+    user.sweep(training="training: {steps: 4000, rows_per_step: 2, checkpoint_every: 10}")
+    user.submit()
+    until(lambda: any(user.folder.glob("store/pretrain/*/work/checkpoints/step-*.ckpt")))
+    answer = json.loads(user.type("cancel", "small", "--json"))
+    assert answer["left"] == 0
+    assert user.status()["states"]["waiting"] == 2
+    assert not {"small PENDING", "small RUNNING"} & set(user.queue())
+    assert user.finished()
+    user.type("cancel", "small", code=BAD_INPUT)  # nothing runs
+    user.submit()
+    until(lambda: "continues from step" in "".join(path.read_text() for path in second_attempts(user)))
+    user.type("cancel", "small", "--kill", "--json")
+    assert user.status()["states"]["waiting"] == 2
+
+
+def test_what_fails_is_told_and_tried_again_on_request(user):
+    user.sweep(decoder="decoder.extra: {no_such_key_of_the_model: 1, hidden_act: nonsense}")
+    user.submit()
+    until(user.finished)
+    failed = [trial for trial in user.status(TRIALS_FAILED)["trials"] if trial["state"] == "failed"]
+    assert len(failed) == 2
+    user.type("retry", "small", failed[0]["key"])
+    until(lambda: [path.parent.name for path in second_attempts(user)] == [failed[0]["key"]])
+    until(user.finished)
+    assert len(second_attempts(user)) == 1
+    user.type("retry", "small", "nonsense", code=BAD_INPUT)
+
+
+def test_a_search_asks_for_the_next_arm_when_one_has_ended(user):
+    user.sweep(
+        axes="axes: {connector.scale: {low: 0.1, high: 1.0}}", design="design: {kind: search, arms: 4, sampler: random}"
+    )
+    user.submit("--workers", "2")
+    most = 0
+    while not user.finished():
+        states = [line.split()[1] for line in user.queue() if line.startswith("small ")]
+        most = max(most, sum(state in ("PENDING", "RUNNING") for state in states))
+        time.sleep(0.3)
+    assert user.status()["states"]["done"] == 4
+    assert most == 2
+
+
+def test_what_the_cluster_refuses_is_said_in_its_own_words(user):
+    (user.folder / "ours.yaml").write_text("poll_seconds: 1\npartition: nowhere\n")
+    user.submit(code=TRIALS_FAILED)
+    printed = user.type("status", "small", code=TRIALS_FAILED)
+    assert "invalid partition specified" in printed
+    (user.folder / "ours.yaml").write_text("poll_seconds: 1\n")
+    user.submit()
+    until(user.finished)
+    assert user.status()["states"]["done"] == 2
