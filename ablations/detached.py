@@ -69,9 +69,9 @@ def advance(name: str, *, store: Path, say: Warn, warn: Warn) -> Status | None:
     """Do all that can be done now for a sweep that was submitted. Returns how it stands, or ``None`` where somebody
     else sees to it. Raises ``AblationError``."""
     place, found = Store(store), []
-    submitted = load_submitted(place.sweep(name))
 
     def act(taken_over: threading.Event) -> None:
+        submitted = load_submitted(place.sweep(name))
         found.append(look(submitted, place, taken_over=taken_over, say=say, warn=warn))
 
     take_turn(place, name, act)

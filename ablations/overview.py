@@ -21,6 +21,8 @@ class Overview:
     """Of the arms, by key."""
     trials: tuple[Mapping[str, Any], ...]
     """In the plan's order: ``key``, ``arm``, ``seed``, ``state``, ``objective``, ``seconds``, ``failure``."""
+    searches: bool
+    """More trials may be added."""
     owner: str | None
     """Who runs the sweep, or looks after it at this moment."""
     submission: Mapping[str, Any] | None
@@ -29,9 +31,9 @@ class Overview:
     @property
     def finished(self) -> bool:
         """Nothing more will be done for it, unless somebody asks."""
-        if self.submission is not None:
-            return bool(self.submission.get("finished"))
-        return self.status.ended == self.status.total
+        if self.submission is not None and self.submission.get("finished"):
+            return True
+        return self.status.ended == self.status.total and not (self.searches and self.submission is not None)
 
 
 def read_overview(folder: Path, store: Path) -> Overview:
@@ -61,6 +63,7 @@ def read_overview(folder: Path, store: Path) -> Overview:
         title=plan["title"],
         labels={arm["key"]: arm["label"] for arm in plan["arms"]},
         trials=trials,
+        searches=plan["design"] == "search",
         owner=None if owner is None else str(owner),
         submission=None if submission is None else {**submission, **last_look},
     )
