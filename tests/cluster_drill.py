@@ -120,7 +120,7 @@ class Drill:
                 environment = environment_of(pid)
             except (OSError, ValueError):  # it has ended meanwhile
                 continue
-            if 4 <= last_step(work) <= 48 and "SLURMD_NODENAME" in environment:
+            if 4 <= last_step(work) <= 48 and "SLURMD_NODENAME" in environment and not is_stopped(pid):
                 found.append(
                     Training(
                         job=job_id(environment),
@@ -267,7 +267,7 @@ class Drill:
         self.ablate("submit", str(self.root / "sweep.yaml"), "--profile", str(self.root / "profile.yaml"), *self.at())
         for fault in self.faults():
             fault()
-            time.sleep(self.chance.uniform(1.0, 5.0))
+            time.sleep(self.chance.uniform(2.0, 8.0))
         end = time.monotonic() + PATIENCE
         until(lambda: self.finished() or time.monotonic() > end)
 
@@ -322,7 +322,7 @@ class Drill:
                 found = re.match(
                     rf"(\d\d:\d\d:\d\d) pretrain/{one.victim.stage} (?:begins|continues from step (\d+))", line
                 )
-                if found and (after := seconds_of_day(found[1]) - seconds_of_day(one.time)) >= 0:
+                if found and (after := seconds_of_day(found[1]) - seconds_of_day(one.time)) > 0:
                     return after, int(found[2] or 0)
         return None, None
 
@@ -358,6 +358,14 @@ def processes(words: str) -> list[tuple[int, dict[str, str]]]:
 def environment_of(pid: int) -> dict[str, str]:
     pairs = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def is_stopped(pid: int) -> bool:
+    """By a fault that makes it hang."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return True
 
 
 def job_id(environment: dict[str, str]) -> str:
