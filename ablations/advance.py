@@ -11,6 +11,7 @@ A stage that fails takes along the trials that need it and no others.
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +258,8 @@ class Dispatcher:
             provenance={**self._provenance(), **({"after_memory_fault": changed} if changed else {})},
         )
         self._active[work.name] = work
-        self._launcher.submit(Job(name=work.name, target=TARGET, payload=payload, log=log, resources=self._resources))
+        resources = replace(self._resources, avoid=self._verdicts.avoided(work.name))
+        self._launcher.submit(Job(name=work.name, target=TARGET, payload=payload, log=log, resources=resources))
 
     def _earlier_attempts(self, work: Work) -> int:
         """Attempts of former runs: a log is never written over."""
@@ -302,7 +304,7 @@ class Dispatcher:
             failure = self._unsaid(work, status, outcome)
             self._stage(stage).write_failure(failure)
         step = self._stage(stage).newest_checkpoint() or 0
-        if self._verdicts.ended(work, outcome, recorded, left=len(left), step=step):
+        if self._verdicts.ended(work, outcome, recorded, left=len(left), step=step, node=status.node):
             self._backlog.again(work)
             return
         failure = {"stage": f"{stage.kind}/{stage.key}", "log": str(self._log(work)), **failure}

@@ -27,6 +27,8 @@ class Attempt:
     """Stages without a record in the end."""
     step: int = 0
     """Of the newest checkpoint of the first of them."""
+    node: str | None = None
+    """Where it ran, if that node is to be avoided from now on."""
     kinds: tuple[str, ...] = ()
     """Kinds of stages it was to run and that are recorded."""
     stage: str | None = None

@@ -1,7 +1,8 @@
 """Why an attempt failed: the class that decides what happens next, and what is kept of it.
 
-``killed`` and ``out_of_memory`` are tried again, ``diverged`` is a result, ``code_error``, ``data_error`` and
-``config_error`` wait for somebody to change something. A disk that is full is nobody's failure: it stops the sweep.
+``killed``, ``node_fault`` and ``out_of_memory`` are tried again, ``diverged`` is a result, ``code_error``,
+``data_error`` and ``config_error`` wait for somebody to change something. A disk that is full is nobody's failure: it
+stops the sweep.
 """
 
 import errno
@@ -18,9 +19,14 @@ from ablations.payload import PayloadError
 from ablations.store import STORE_FAULTS
 from mm1core.errors import ConfigError, DataError, Diverged, StorageError
 
-FailureClass = Literal["out_of_memory", "diverged", "killed", "code_error", "data_error", "config_error"]
+FailureClass = Literal["out_of_memory", "diverged", "killed", "node_fault", "code_error", "data_error", "config_error"]
 
 _TAIL_LINES = 40
+_NODE_FAULTS = re.compile(
+    r"uncorrectable ECC error|no CUDA-capable device|CUDA-capable device\(s\) is/are busy or unavailable"
+    r"|GPU is lost|Driver/library version mismatch|hardware stack error"
+)
+"""What CUDA says of a GPU, or a driver, that is broken or somebody else's."""
 _WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _HARDLY_ANY = 1 << 20
 """Bytes; a disk with less is full."""
@@ -38,6 +44,8 @@ def classify(error: BaseException) -> FailureClass:
         # By name and text: torch is not imported here, and reports a CPU allocation as a plain RuntimeError.
         if isinstance(one, MemoryError) or type(one).__name__ == "OutOfMemoryError":
             return "out_of_memory"
+        if isinstance(one, RuntimeError) and _NODE_FAULTS.search(str(one)):
+            return "node_fault"
         if isinstance(one, RuntimeError) and re.search(r"can't allocate memory|out of memory", str(one)):
             return "out_of_memory"
     return "code_error"

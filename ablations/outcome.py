@@ -17,6 +17,8 @@ class Outcome(StrEnum):
     """It was asked to stop, and saved its state."""
     LOST = "lost"
     """What ran it is gone."""
+    NODE_FAILED = "node_failed"
+    """The node is to blame; the next attempt runs elsewhere."""
     UNWRITABLE = "unwritable"
     """The store refused to be written."""
     KILLED = "killed"
@@ -30,6 +32,7 @@ class Outcome(StrEnum):
 RETRIES: Mapping[Outcome, int] = {
     Outcome.INTERRUPTED: 10,
     Outcome.LOST: 10,
+    Outcome.NODE_FAILED: 5,
     Outcome.KILLED: 2,
     Outcome.OUT_OF_MEMORY: 1,
     Outcome.DIVERGED: 0,
@@ -37,11 +40,18 @@ RETRIES: Mapping[Outcome, int] = {
 }
 """Further attempts within a run, since the job last got further; a new run starts the count again."""
 
-_BY_CLASS = {"out_of_memory": Outcome.OUT_OF_MEMORY, "diverged": Outcome.DIVERGED, "killed": Outcome.KILLED}
+_BY_CLASS = {
+    "out_of_memory": Outcome.OUT_OF_MEMORY,
+    "diverged": Outcome.DIVERGED,
+    "killed": Outcome.KILLED,
+    "node_fault": Outcome.NODE_FAILED,
+}
 
 
 def outcome_of(status: JobStatus, failure: Mapping[str, Any] | None) -> Outcome:
     """``failure`` is what this attempt left in the ``failure.json`` of the stage it did not finish."""
+    if status.node_failed:
+        return Outcome.NODE_FAILED
     if status.state in (JobState.LOST, JobState.CANCELLED):
         return Outcome.LOST
     if status.out_of_memory:

@@ -19,6 +19,9 @@ from slurm.launcher import Job
 SAME_FAILURES = 3
 """Jobs, of as many arms, that fail in the same way before anything of their kind worked: no further ones are tried."""
 
+_MOST_AVOIDED = 3
+"""Nodes: on a small cluster a job must find some place."""
+
 
 class Verdicts:
     """For the one writer of a sweep."""
@@ -39,6 +42,7 @@ class Verdicts:
         self._reached: dict[str, tuple[int, int]] = {}
         """Stages left, negative, and the newest checkpoint of the first of them."""
         self._memory_faults: Counter[str] = Counter()
+        self._avoided: dict[str, list[str]] = defaultdict(list)
         self._settled: set[tuple[str, int]] = set()
         if continuing:
             self._remember(list(trials))
@@ -61,6 +65,10 @@ class Verdicts:
         """How often it ran out of memory in this run."""
         return self._memory_faults[job]
 
+    def avoided(self, job: str) -> tuple[str, ...]:
+        """Nodes that failed under it lately."""
+        return tuple(self._avoided[job][-_MOST_AVOIDED:])
+
     def failure(self, stage: Stage) -> dict[str, Any] | None:
         """Why a stage is not tried again; ``None`` where it may be."""
         return self._failed.get(stage.key)
@@ -79,22 +87,27 @@ class Verdicts:
         self._kinds_done.update(kinds)
         self._file.note(Attempt(job=job.name, number=job.payload["attempt"], outcome=DONE, kinds=kinds))
 
-    def ended(self, work: Work, outcome: Outcome, recorded: Iterable[Stage], *, left: int, step: int) -> bool:
+    def ended(
+        self, work: Work, outcome: Outcome, recorded: Iterable[Stage], *, left: int, step: int, node: str | None
+    ) -> bool:
         """An attempt did not finish its job: ``left`` stages have no record, the first of them a checkpoint at
         ``step``. Returns whether there is to be another; if not, ``give_up`` follows. Raises ``OSError``."""
-        self._count(work.name, outcome, left, step)
+        node = node if outcome == Outcome.NODE_FAILED else None
+        self._count(work.name, outcome, left, step, node)
         if self._endings[work.name][outcome] > RETRIES[outcome]:
             return False
-        self._write(work, outcome, recorded, left=left, step=step)
+        self._write(work, outcome, recorded, left=left, step=step, node=node)
         return True
 
-    def _count(self, job: str, outcome: Outcome, left: int, step: int) -> None:
+    def _count(self, job: str, outcome: Outcome, left: int, step: int, node: str | None) -> None:
         """What got further may be tried as often as at first: a long training on a cluster is preempted many times."""
         if (-left, step) > self._reached.setdefault(job, (-left, step)):
             self._reached[job] = -left, step
             self._endings[job].clear()
         self._endings[job][outcome] += 1
         self._memory_faults[job] += outcome == Outcome.OUT_OF_MEMORY
+        if node is not None:
+            self._avoided[job].append(node)
 
     def give_up(
         self,
@@ -123,7 +136,7 @@ class Verdicts:
             self._settled.add((attempt.job, attempt.number))
             self._kinds_done.update(attempt.kinds)
             if attempt.outcome in RETRIES:
-                self._count(attempt.job, Outcome(attempt.outcome), attempt.left, attempt.step)
+                self._count(attempt.job, Outcome(attempt.outcome), attempt.left, attempt.step, attempt.node)
             if attempt.stage is not None and attempt.failure is not None:
                 self._note_failure(attempt.job, attempt.stage, attempt.failure, trials)
 
@@ -142,6 +155,7 @@ class Verdicts:
         *,
         left: int = 0,
         step: int = 0,
+        node: str | None = None,
         stage: str | None = None,
         failure: Mapping[str, Any] | None = None,
     ) -> None:
@@ -154,6 +168,7 @@ class Verdicts:
                 outcome=outcome,
                 left=left,
                 step=step,
+                node=node,
                 kinds=kinds,
                 stage=stage,
                 failure=failure,

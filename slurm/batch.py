@@ -42,6 +42,8 @@ class Word:
     """In which of its runs: 0, and one more each time SLURM queued the job again."""
     exit_code: int | None
     """As a shell counts: 128 and more for signals. ``None`` while it has only begun."""
+    node: str | None = None
+    """Where it runs; of several the first."""
 
 
 def write_batch(root: Path, jobs: Sequence[Job]) -> Batch:
@@ -94,14 +96,16 @@ def read_word(batch: Batch, index: int) -> Word | None:
         text = (batch.folder / f"{index}.status").read_text()
     except OSError:
         return None
-    found = re.fullmatch(r"(?:begun (\d+)|ended (\d+) (\d+))\n", text)
+    found = re.fullmatch(r"(?:begun (\d+)|ended (\d+) (\d+)) ?(\S*)\n", text)
     if found is None:
         return None
+    node = found[4] or None
     if found[1] is not None:
-        return Word(restart=int(found[1]), exit_code=None)
-    return Word(restart=int(found[2]), exit_code=int(found[3]))
+        return Word(restart=int(found[1]), exit_code=None, node=node)
+    return Word(restart=int(found[2]), exit_code=int(found[3]), node=node)
 
 
 def _read(path: Path) -> Job:
     written = json.loads(path.read_bytes())
-    return Job(**{**written, "log": Path(written["log"]), "resources": Resources(**written["resources"])})
+    resources = Resources(**{**written["resources"], "avoid": tuple(written["resources"]["avoid"])})
+    return Job(**{**written, "log": Path(written["log"]), "resources": resources})

@@ -15,6 +15,7 @@ from slurm.queue import QUEUED, Seen
 
 _SHELL_SIGNALS = range(129, 193)
 """What a shell makes of a command that a signal ended."""
+_NODE_FAULTS = ("NODE_FAIL", "BOOT_FAIL")
 _FROM_OUTSIDE = {
     "TIMEOUT": "it reached its time limit and had not saved its state by then",
     "DEADLINE": "it reached its deadline",
@@ -25,6 +26,11 @@ _FROM_OUTSIDE = {
 def status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | None:
     """``None`` where the job is over but its script's last word may still be on its way here; ``patient`` says that
     it is worth waiting for."""
+    status = _status_of(seen, word, patient=patient)
+    return status if status is None or word is None else replace(status, node=word.node)
+
+
+def _status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | None:
     if seen.state in QUEUED:
         return JobStatus(state=JobState.QUEUED)
     current = word is not None and word.restart == seen.restarts
@@ -47,7 +53,7 @@ def status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | No
         return JobStatus(state=JobState.KILLED, signal=seen.signal or SIGTERM)
     if seen.state in ("COMPLETED", "FAILED"):
         return None if patient else _wordless(seen, began=word is not None)
-    return JobStatus(state=JobState.LOST, problem=_said(seen))
+    return JobStatus(state=JobState.LOST, node_failed=seen.state in _NODE_FAULTS, problem=_said(seen))
 
 
 def _wordless(seen: Seen, *, began: bool) -> JobStatus:

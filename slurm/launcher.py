@@ -60,6 +60,8 @@ class Resources:
     """Such as ``64G``. This and ``time`` are for launchers that can hold a job to them; others take no notice."""
     time: str | None = None
     """Longest run, as hours:minutes:seconds or days-hours:minutes:seconds."""
+    avoid: tuple[str, ...] = ()
+    """Nodes not to run on, by the scheduler's names."""
 
     @property
     def processes_per_node(self) -> int:
@@ -92,6 +94,10 @@ class JobStatus:
     """Set where a signal ended it."""
     pid: int | None = None
     """Process on this machine, where there is one."""
+    node: str | None = None
+    """Where it ran, by the scheduler's name, on a cluster."""
+    node_failed: bool = False
+    """It was lost because its node was."""
     out_of_memory: bool = False
     """It was ended because it needed more memory than it had asked for."""
     problem: str = ""

@@ -54,6 +54,7 @@ def batch_script(batch: Batch, site: Site) -> str:
         "output": batch.folder / ("0.out" if batch.size == 1 else "%a.out"),
         **_gpus(resources, profile),
         **{name: value for name, value in profile.flags.items() if value is not None},
+        **_avoided(resources, profile),
     }
     parameters = {
         "job_name": site.title,
@@ -142,14 +143,14 @@ def _begin(batch: Batch) -> list[str]:
         "task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}",
         f"status={shlex.quote(str(batch.folder))}/$task.status",
         'note() { echo "$@" > "$status.$restart" && mv -f "$status.$restart" "$status"; }',
-        "note begun $restart",
+        "note begun $restart $SLURMD_NODENAME",
     ]
 
 
 def _end(site: Site) -> list[str]:
     after = site.afterwards
     return [
-        "note ended $restart $code",
+        "note ended $restart $code $SLURMD_NODENAME",
         *([f"{_call(site, after)} >> {shlex.quote(str(after.log))} 2>&1"] if after else []),
         f"[ $code = {EXIT_INTERRUPTED} ] && code=0  # some clusters queue such a job again by themselves",
         "exit $code",
@@ -169,6 +170,11 @@ def _gpus(resources: Resources, profile: Profile) -> dict[str, str | int]:
     if profile.gpu_request == "gres":
         return {"gres": f"gpu:{kind}{resources.gpus}"}
     return {"gpus-per-node": f"{kind}{resources.gpus}"}
+
+
+def _avoided(resources: Resources, profile: Profile) -> dict[str, str]:
+    nodes = [*([str(profile.flags["exclude"])] if profile.flags.get("exclude") else []), *resources.avoid]
+    return {"exclude": ",".join(nodes)} if nodes else {}
 
 
 def _memory(resources: Resources) -> str | None:

@@ -23,7 +23,7 @@ from ablations.snapshot import Status
 from ablations.stages import input_kind
 from ablations.store import Store
 from mm1core.errors import Interrupted
-from slurm.launcher import EXIT_INTERRUPTED, Job, JobStatus, Resources
+from slurm.launcher import EXIT_INTERRUPTED, Job, JobState, JobStatus, Resources
 
 
 class World:
@@ -306,6 +306,21 @@ def test_lost_jobs_are_run_again(world):
     status = dispatcher.advance()
     world.launcher.lose(status.running[0].name)
     assert world.finish(dispatcher).counts["done"] == 1
+
+
+def test_a_job_whose_node_failed_runs_on_another_one(world):
+    planned = drill(arms=1, seeds=1)
+    avoided: list[tuple[str, ...]] = []
+
+    def fail_twice(job: Job) -> JobStatus:
+        avoided.append(job.resources.avoid)
+        if len(avoided) <= 2:
+            return JobStatus(state=JobState.LOST, node=f"n{len(avoided)}", node_failed=True)
+        return world.do_stages(job)
+
+    world.behave["train 0 0"] = fail_twice
+    assert world.carry_on(planned).counts["done"] == 1
+    assert avoided == [(), ("n1",), ("n1", "n2")]
 
 
 def test_the_same_failure_in_every_arm_stops_the_sweep(world):

@@ -45,7 +45,7 @@ trap : TERM USR2  # for the job alone; the script waits for it
 task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}
 status=STORE/sweeps/connector/cluster/BATCH/$task.status
 note() { echo "$@" > "$status.$restart" && mv -f "$status.$restart" "$status"; }
-note begun $restart
+note begun $restart $SLURMD_NODENAME
 module load cuda
 export PYTHONSAFEPATH=1 PYTHONPATH=STORE/code/CODE${PYTHONPATH:+:$PYTHONPATH}  # the code as it was at submission
 
@@ -56,7 +56,7 @@ srun --unbuffered --nodes=1 --ntasks=1 --cpus-per-task=8 python3 -u -m slurm.tas
 
 # teardown
 code=$?
-note ended $restart $code
+note ended $restart $code $SLURMD_NODENAME
 python3 -m ablations advance connector --store STORE >> STORE/sweeps/connector/advance.log 2>&1
 [ $code = 75 ] && code=0  # some clusters queue such a job again by themselves
 exit $code

@@ -58,7 +58,7 @@ trap : TERM USR2  # for the job alone; the script waits for it
 task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}
 status=FOLDER/$task.status
 note() { echo "$@" > "$status.$restart" && mv -f "$status.$restart" "$status"; }
-note begun $restart
+note begun $restart $SLURMD_NODENAME
 module load cuda
 
 # command
@@ -68,7 +68,7 @@ srun --unbuffered --nodes=1 --ntasks=1 --cpus-per-task=8 apptainer exec x.sif py
 
 # teardown
 code=$?
-note ended $restart $code
+note ended $restart $code $SLURMD_NODENAME
 [ $code = 75 ] && code=0  # some clusters queue such a job again by themselves
 exit $code
 """
@@ -106,7 +106,14 @@ def test_jobs_of_a_submitted_sweep_run_its_code_and_end_with_a_look_at_what_come
     assert lines.index("module load x") < paths[0]
     step = next(index for index, line in enumerate(lines) if line.startswith("srun"))
     last = lines.index("py -m some.module 'a b' >> /store/advance.log 2>&1")
-    assert paths[0] < step < lines.index("note ended $restart $code") < last < lines.index("exit $code")
+    ended = lines.index("note ended $restart $code $SLURMD_NODENAME")
+    assert paths[0] < step < ended < last < lines.index("exit $code")
+
+
+def test_nodes_that_failed_are_excluded_besides_those_of_the_profile(tmp_path):
+    lines = script(tmp_path, Profile(flags={"exclude": "n[3-5]"}), avoid=("n7", "n9")).splitlines()
+    assert "#SBATCH --exclude='n[3-5],n7,n9'" in lines
+    assert not any("exclude" in line for line in script(tmp_path, Profile()).splitlines())
 
 
 def test_a_job_of_several_processes_is_a_step_with_a_task_for_each_gpu(tmp_path):
@@ -117,7 +124,7 @@ def test_a_job_of_several_processes_is_a_step_with_a_task_for_each_gpu(tmp_path)
     first_process = '[ -e "$status.$restart.code" ] && code=$(cat "$status.$restart.code")'
     assert lines[place + 4].startswith("code=$?")
     assert lines[place + 5].startswith(first_process)
-    assert lines[place + 6] == "note ended $restart $code"
+    assert lines[place + 6] == "note ended $restart $code $SLURMD_NODENAME"
 
 
 def test_each_process_of_a_step_is_told_which_one_it_is_and_where_they_meet():

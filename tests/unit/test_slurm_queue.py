@@ -164,6 +164,7 @@ def test_a_job_stands_as_slurm_and_its_script_say(state, word, expected):
     assert status is not None
     assert (status.state, status.exit_code, status.signal) == expected
     assert status.out_of_memory == (state == "OUT_OF_MEMORY")
+    assert status.node_failed == (state in ("NODE_FAIL", "BOOT_FAIL"))
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED"])
