@@ -39,6 +39,8 @@ def read_arms(content: Any, document: Document, problems: list[Problem]) -> Axis
     if not isinstance(content, Mapping) or not content:
         problems.append(document.problem(path, "names no arm", allowed="a mapping of label to settings"))
         return None
+    for label in content:
+        _require_name(label, document, (*path, label), problems)
     values = tuple(
         AxisValue(label=label, set=read_settings(settings, document, (*path, label), problems), named=True)
         for label, settings in content.items()
@@ -97,6 +99,8 @@ def _axis(
     values: list[AxisValue] = []
     for label, step, raw in items:
         place = (*path, step)
+        if label is not None:
+            _require_name(label, document, place, problems)
         settings = _coupled(keys, raw, document, place, problems)
         if settings is None:
             continue
@@ -196,6 +200,11 @@ def read_baseline(content: Any, axes: tuple[Axis, ...], document: Document, prob
         for name in by_name.keys() - given.keys():
             problems.append(document.problem(path, f"says nothing of the axis {name}"))
     return chosen
+
+
+def _require_name(label: str, document: Document, place: Path_, problems: list[Problem]) -> None:
+    if not label.strip():
+        problems.append(document.problem(place, "the label is empty; give it a name"))
 
 
 def _label(settings: Mapping[str, Setting]) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ablations.errors import OK, TRIALS_FAILED, StoreError
+from ablations.errors import OK, STORE_UNUSABLE, TRIALS_FAILED, StoreError
 from ablations.invocation import command
 from ablations.snapshot import Status
 from ablations.summary import print_summary, summary_console
@@ -24,8 +24,9 @@ def write_report(folder: Path, store: Path) -> dict[str, Any]:
         raise StoreError(str(error)) from None
 
 
-def write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str | None, digest: str) -> None:
-    """Bring MLflow up to date with the records and the report; nothing is imported where it is already.
+def write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str | None, digest: str) -> bool:
+    """Bring MLflow up to date with the records and the report; nothing is imported where it is already. Returns whether
+    it is.
 
     A database of our own that is gone is made anew; servers are believed to keep what they were given.
     """
@@ -33,7 +34,7 @@ def write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str 
     path = folder / "synced.json"
     with suppress(OSError):
         if path.read_text() == state and (uri is not None or (store / DATABASE).exists()):
-            return
+            return True
     with _waiting("Writing MLflow"):
         sync.request()
         sync.finish()
@@ -43,8 +44,9 @@ def write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str 
             "command again tries once more",
             file=sys.stderr,
         )
-    else:
-        path.write_text(state)
+        return False
+    path.write_text(state)
+    return True
 
 
 @contextmanager
@@ -65,7 +67,9 @@ def say_end(
     store: Path,
     tracking_uri: str | None,
     json_output: bool,
+    tracked: bool,
 ) -> int:
+    """Print the summary. Returns the command's exit code."""
     page = folder / "report" / "index.html"
     if json_output:
         document = {"name": status.name, "states": dict(status.counts), "report": str(page), "summary": summary}
@@ -84,4 +88,6 @@ def say_end(
             file=sys.stderr,
         )
     failed = status.counts["failed"] + status.counts["diverged"]
-    return TRIALS_FAILED if failed or status.problem else OK
+    if failed or status.problem:
+        return TRIALS_FAILED
+    return OK if tracked else STORE_UNUSABLE

@@ -166,7 +166,7 @@ def _with_distinct_labels(arms: list[Arm]) -> list[Arm]:
     """Arms whose labels differ: where two are the same, the axes' names are added."""
     if len({arm.label for arm in arms}) == len(arms):
         return arms
-    return [arm if arm.label == BASELINE else replace(arm, label=_full_label(arm)) for arm in arms]
+    return [arm if arm.label == BASELINE and arm.baseline else replace(arm, label=_full_label(arm)) for arm in arms]
 
 
 def _full_label(arm: Arm) -> str:

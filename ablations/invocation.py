@@ -28,6 +28,6 @@ def _program() -> list[str]:
     if started.name == "-c":  # called from another program
         return ["ablate"]
     found = shutil.which(started.name)
-    if found is None or not started.exists() or os.path.samefile(found, started):
+    if not started.exists() or (found is not None and os.path.samefile(found, started)):
         return [started.name]
     return [str(started)]

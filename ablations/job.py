@@ -164,6 +164,7 @@ def _work(one: _StageRun, stop: _Stop, lease: Lease, crew: Crew) -> int:
         crew.left()
         lease.confirm()
         one.folder.write_record(_record(one, result, started=started, resumed_from=resumed_from))
+        one.folder.drop_checkpoints()
     except Interrupted as interrupted:
         crew.left()
         _say(f"{name} {interrupted}")
@@ -215,6 +216,7 @@ def _record(one: _StageRun, result: dict[str, Any], *, started: float, resumed_f
         "config": identity_fields(_config(one)),
         "inputs": one.stage["inputs"],
         "result": result,
+        "files": one.folder.files(),
         "provenance": {
             **one.payload["provenance"],
             "host": socket.gethostname(),

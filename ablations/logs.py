@@ -69,7 +69,10 @@ def _may_grow(log: _Log, folder: Path) -> bool:
 
 def _known(folder: Path) -> list[_Log]:
     """Shared stages by name, then trials in the plan's order; only what has a log."""
-    plan = json.loads((folder / "plan.json").read_bytes())
+    try:
+        plan = json.loads((folder / "plan.json").read_bytes())
+    except ValueError as error:
+        raise BadInput(f"{folder / 'plan.json'} is not JSON ({error}); `ablate run` writes it anew") from None
     labels = {arm["key"]: arm["label"] for arm in plan["arms"]}
     ended = read_ended(folder)
     shared: dict[str, dict[int, Path]] = {}

@@ -67,10 +67,18 @@ def run_sweep(
                 again = command("run", str(sweep_path), *where, store=store, tracking_uri=tracking_uri)
                 return _say_stopped(again, ended.status, json_output=json_output)
             summary = write_report(folder, store)
-            write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
+            tracked = write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
         finally:
             sync.close()
-    return say_end(summary, ended.status, folder, store=store, tracking_uri=tracking_uri, json_output=json_output)
+    return say_end(
+        summary,
+        ended.status,
+        folder,
+        store=store,
+        tracking_uri=tracking_uri,
+        json_output=json_output,
+        tracked=tracked,
+    )
 
 
 def _dispatch(

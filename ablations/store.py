@@ -2,14 +2,15 @@
 
 ``store/<kind>/<key>/`` holds ``work/``, a lease while somebody works there, ``failure.json`` after a failed attempt,
 and at last ``record.json``. A record is there or it is not: it is written under another name, brought to the disk and
-renamed. A record that cannot be read, or whose work is gone, is set aside under another name, with a warning, and the
-stage is done again.
+renamed. A record that cannot be read, or whose work is gone or of another size, is set aside under another name, with a
+warning, and the stage is done again.
 """
 
 import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 _AWAY = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
+_CHECKPOINTS = "checkpoints"
 STORE_FAULTS = (*_FULL, *_DENIED, *_AWAY)
 """Errors of the operating system that say something about the disk, not about the program."""
 
@@ -42,7 +44,7 @@ class StageFolder:
 
     def newest_checkpoint(self) -> int | None:
         """The step of the newest checkpoint that an attempt left."""
-        folder = self.work / "checkpoints"
+        folder = self.work / _CHECKPOINTS
         names = os.listdir(folder) if folder.is_dir() else []
         steps = [int(found[1]) for name in names if (found := re.fullmatch(r"step-(\d+)(?:\.\w+)?", name))]
         return max(steps, default=None)
@@ -63,6 +65,18 @@ class StageFolder:
         aside = set_aside(path)
         warn(f"{path} {problem}; it is kept as {aside.name} and the stage is done again")
         return None
+
+    def files(self) -> dict[str, int]:
+        """What the stage leaves to others, by name, and its size in bytes; not what it kept for itself on the way."""
+        return {
+            path.relative_to(self.work).as_posix(): path.stat().st_size
+            for path in sorted(self.work.rglob("*"))
+            if path.is_file() and path.name != "spool.jsonl" and _CHECKPOINTS not in path.relative_to(self.work).parts
+        }
+
+    def drop_checkpoints(self) -> None:
+        """They are for a stage that is not done."""
+        shutil.rmtree(self.work / _CHECKPOINTS, ignore_errors=True)
 
     def failure(self) -> dict[str, Any] | None:
         """What the newest failed attempt left; ``None`` if nothing readable."""
@@ -86,7 +100,16 @@ class StageFolder:
             return "has no result"
         if (record.get("kind"), record.get("key")) != (self.kind, self.key):
             return f"is the record of {record.get('kind')}/{record.get('key')}"
-        return "" if self.work.is_dir() else "has lost its work folder"
+        if not self.work.is_dir():
+            return "has lost its work folder"
+        for name, size in (record.get("files") or {}).items():
+            try:
+                found = (self.work / name).stat().st_size
+            except OSError:
+                return f"has lost work/{name}"
+            if found != size:
+                return f"has {found} of {size} bytes of work/{name}"
+        return ""
 
 
 class Store:

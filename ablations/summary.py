@@ -58,6 +58,9 @@ def _print_differences(summary: Mapping[str, Any], console: Console) -> None:
         return
     differing = summary["significant"]
     baseline = escape(str(summary["baseline"]))
+    if not summary["comparable"]:
+        console.print(f"Nothing can be compared with the baseline ({baseline}): it has no scores, or it alone has.")
+        return
     if not differing:
         console.print(f"No arm differs significantly from the baseline ({baseline}).")
         return

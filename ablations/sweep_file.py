@@ -15,6 +15,7 @@ from ablations.points import highest
 from ablations.settings import read_base, read_settings
 from ablations.sweep import (
     DESIGNS,
+    FIGURE_AXES,
     ArmList,
     Axis,
     Design,
@@ -252,6 +253,14 @@ def _check_rest(
         ("resources", "time"),
         f'{resources.time!r} is not hours:minutes:seconds, such as "4:00:00"',
     )
+    keys = {key for axis in axes for key in axis.keys}
+    for index, name in enumerate(raw.figures):
+        needed = FIGURE_AXES.get(name)
+        require(
+            needed is None or needed in keys,
+            ("figures", index),
+            f"{name} needs {needed} to vary, and no axis does that",
+        )
     if isinstance(design, Search) and design.pruner != "none":
         every = settings.get("evaluation.every")
         require(

@@ -42,10 +42,12 @@ def watch(sweep: str, *, store: Path, tracking_uri: str | None, json_output: boo
         summary = write_report(folder, store)
         sync = BackgroundSync(folder, store=store, uri=tracking_uri)
         try:
-            write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
+            tracked = write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
         finally:
             sync.close()
-    return say_end(summary, status, folder, store=store, tracking_uri=tracking_uri, json_output=json_output)
+    return say_end(
+        summary, status, folder, store=store, tracking_uri=tracking_uri, json_output=json_output, tracked=tracked
+    )
 
 
 def _follow(folder: Path, store: Path, display: Display) -> Status | None:

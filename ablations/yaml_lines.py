@@ -70,6 +70,8 @@ def read_yaml(file: Path) -> Document:
         if twice := re.match('found duplicate key "(.*?)"', problem):
             raise SweepError(Problem(file=file, line=line, key=twice[1], problem="is given twice")) from None
         raise SweepError(Problem(file=file, line=line, problem=f"malformed YAML: {problem}")) from None
+    except RecursionError:
+        raise SweepError(Problem(file=file, problem="is nested too deeply")) from None
     except (YAMLError, ValueError) as error:
         raise SweepError(Problem(file=file, problem=f"malformed YAML: {str(error).splitlines()[0]}")) from None
     return Document(file=file, content=_plain(loaded, (), lines, file, ()), lines=lines)
@@ -97,7 +99,8 @@ def _plain(node: Any, path: Path_, lines: dict[Path_, int], file: Path, above: t
         items = []
         for index, value in enumerate(node):
             place = (*path, index)
-            lines[place] = node.lc.item(index)[0] + 1
+            position = (node.lc.data or {}).get(index)  # one with a tag has none
+            lines[place] = (position[0] if position else node.lc.line) + 1
             items.append(_plain(value, place, lines, file, above))
         return items
     plain = _scalar(node)

@@ -3,8 +3,8 @@
     python -m venv peers && peers/bin/pip install hydra-core hydra-submitit-launcher "ray[tune]"
     python benchmarks/peers.py --peers peers/bin/python
 
-The same trials that only sleep, of very different lengths, three at a time. For each tool: the wall time, how much longer
-that is than if a trial followed another one without any delay, and per trial. Prints JSON.
+The same trials that only sleep, of very different lengths, three at a time. For each tool: the wall time, how much
+longer that is than if a trial followed another one without any delay, and per trial. Prints JSON.
 """
 
 import argparse
@@ -35,8 +35,8 @@ from ablations.progress import open_display
 from ablations.store import Store
 from slurm.launcher import Resources
 seconds, folder, conf = json.loads(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] or None
-stages = {{(str(number), 0): [tally.tally(str(number), steps=1, step_seconds=one)] for number, one in enumerate(seconds)}}
-plan = tally.plan(stages)
+names = {{str(number): one for number, one in enumerate(seconds)}}
+plan = tally.plan({{(name, 0): [tally.tally(name, steps=1, step_seconds=one)] for name, one in names.items()}})
 from drill_run import open_launcher
 store = Store(folder)
 store.prepare()
@@ -100,9 +100,7 @@ def measure(seconds: list[float], command: list[str], environment: dict[str, str
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument(
-        "--peers", type=Path, required=True, help="a Python that has Hydra, its submitit launcher, Ray"
-    )
+    options.add_argument("--peers", type=Path, required=True, help="a Python with Hydra, its submitit launcher, Ray")
     options.add_argument("--trials", type=int, default=9, help="at most 9: Hydra sends one array, and these end there")
     wanted = options.parse_args()
     chance = random.Random(0)

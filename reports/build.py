@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.export import missing_browser
-from reports.records import ReportError, SweepRecords, read_records
+from reports.records import CannotWrite, SweepRecords, read_records
 
 
 def build_report(folder: Path, *, store: Path, output: Path, images: bool) -> dict[str, Any]:
@@ -26,9 +26,9 @@ def build_report(folder: Path, *, store: Path, output: Path, images: bool) -> di
     try:
         return write_report(records, output=output, images=images, digest=digest)
     except OSError as error:
-        raise ReportError(
+        raise CannotWrite(
             f"{error.filename or output}: the report cannot be written ({error.strerror}); "
-            "free some space, or name another folder with --output"
+            "make room or make it writable, or name another folder with --output"
         ) from error
 
 

@@ -18,7 +18,7 @@ _PNG_SCALE = 2
 def missing_browser() -> str:
     """One sentence that says what to install for images, or nothing where everything is there."""
     if find_spec("kaleido") is None:
-        return 'No images: the package kaleido is not installed; `pip install "mm-ablations[images]"` adds it.'
+        return "No images: the package kaleido is not installed; `pip install kaleido` adds it."
     from choreographer.browsers.chromium import Chromium
 
     if Chromium.find_browser(skip_local=False) is None:

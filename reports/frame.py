@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from reports.records import SweepRecords, Trial
+from reports.records import SCORES, SweepRecords, Trial
 from reports.statistics import FRACTION
 
 CIDER = "cider_d"
@@ -151,7 +151,7 @@ class Results:
 
         Lists of ids that are equal are kept once, so that ``is`` tells whether two trials answered the same items.
         """
-        path = self.records.work("evaluate", trial.evaluation) / "item_scores.npz"
+        path = self.records.work("evaluate", trial.evaluation) / SCORES
         try:
             with np.load(path, allow_pickle=False) as archive:
                 table = {name: archive[name] for name in archive.files}
@@ -161,8 +161,9 @@ class Results:
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             problem = str(error)
         if problem:
-            where = f"evaluate/{trial.evaluation}/work/item_scores.npz"
-            return replace(trial, state="unreadable", problem=f"{where}: {problem}; `ablate run` does it again")
+            where = f"evaluate/{trial.evaluation}"
+            advice = f"if `ablate run` does not do it again, remove the folder {where} from the store first"
+            return replace(trial, state="unreadable", problem=f"{where}/work/{SCORES}: {problem}; {advice}")
         for name, array in table.items():
             if name.endswith("/ids"):
                 table[name] = self._ids.setdefault(array.tobytes(), array)

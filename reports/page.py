@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from reports.analysis import Analysis
 from reports.examples import Example
+from reports.frame import Arm
 from reports.plot import Figure, figure_json, script
 from reports.provenance import Provenance
 from reports.tables import Table, to_html
@@ -53,7 +54,8 @@ def render(
         examples=_by_task(shown),
         arms=results.arms,
         setting_keys=list(dict.fromkeys(key for arm in results.arms for key in arm.settings)),
-        configurations=_configurations(analysis),
+        configuration=_configuration(results.plan, results.arms),
+        base=_leaves(results.plan.get("base") or {}),
         found=found,
         trials=results.all_trials,
         labels={arm.key: arm.label for arm in results.arms},
@@ -78,18 +80,27 @@ def _by_task(shown: Sequence[Example]) -> dict[str, list[Example]]:
     return tasks
 
 
-def _configurations(analysis: Analysis) -> list[tuple[str, str]]:
-    """Per kind of stage the whole configuration of one scored trial, the baseline's if it has one, as JSON."""
-    results = analysis.results
-    arms = sorted(results.arms, key=lambda arm: not arm.baseline)
-    trial = next((min(done.items())[1] for arm in arms if (done := results.done(arm.key))), None)
-    if trial is None:
-        return []
-    return [
-        (kind, json.dumps(results.records.stages[kind, key]["config"], indent=2, ensure_ascii=False))
-        for kind, key in trial.stages
-        if (kind, key) in results.records.stages
-    ]
+def _configuration(plan: Mapping[str, Any], arms: Sequence[Arm]) -> str:
+    """The whole configuration of the baseline, or of the base where no arm is one, as the sweep set it."""
+    baseline = next((arm for arm in arms if arm.baseline), None)
+    configuration = json.loads(json.dumps(plan.get("base") or {}))
+    for key, value in (baseline.settings if baseline else {}).items():
+        *sections, leaf = key.split(".")
+        section = configuration
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[leaf] = value
+    return json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else ""
+
+
+def _leaves(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """By dotted key, also those that are mappings themselves."""
+    found: dict[str, Any] = {}
+    for name, value in sections.items():
+        found[prefix + name] = value
+        if isinstance(value, Mapping):
+            found |= _leaves(value, f"{prefix}{name}.")
+    return found
 
 
 def _setting(value: Any) -> str:

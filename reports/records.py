@@ -16,8 +16,16 @@ STATES = ("done", "pruned", "failed", "diverged", "missing", "unreadable")
 """``missing``: planned, and no record yet. ``unreadable``: a record is there and damaged."""
 
 
+SCORES = "item_scores.npz"
+"""Of a finished evaluation: the scores of single items."""
+
+
 class ReportError(RuntimeError):
     """A report that cannot be made: what is wrong, where, and what to do."""
+
+
+class CannotWrite(ReportError):
+    """The folder for the report cannot be written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +60,7 @@ class SweepRecords:
     """Records of finished stages by (kind, key); a stage without a readable record is not here."""
     store: Path
     digest: str
-    """Changes when the plan or any record that was read changes."""
+    """Changes when the plan, any record that was read, or the size of a file of scores changes."""
 
     def work(self, kind: str, key: str) -> Path:
         """The folder with a finished stage's files."""
@@ -75,8 +83,10 @@ def read_records(folder: Path, *, store: Path) -> SweepRecords:
         for kind, key in chain:
             if (kind, key) not in stages:
                 record, _ = reader.read(store / kind / key / "record.json")
-                if record is not None:
+                if record is not None and isinstance(record.get("result"), dict):
                     stages[kind, key] = record
+                if kind == "evaluate":
+                    reader.note_size(store / kind / key / "work" / SCORES)
         record, problem = reader.read(folder / "trials" / planned["key"] / "record.json")
         trials.append(_trial(planned, chain, record, problem, stages))
     return SweepRecords(plan=plan, trials=tuple(trials), stages=stages, store=store, digest=reader.hexdigest())
@@ -127,6 +137,14 @@ class _Reader:
         except ValueError as error:
             return None, f"{path.name}: not JSON ({error})"
         return (value, "") if isinstance(value, dict) else (None, f"{path.name}: not a JSON object")
+
+    def note_size(self, path: Path) -> None:
+        """Of a file that is read later, and never changes but by damage."""
+        try:
+            size = path.stat().st_size
+        except OSError:
+            size = -1
+        self._hash.update(f"\0size {size}".encode())
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()

@@ -63,6 +63,9 @@ def summarise(analysis: Analysis, found: Provenance) -> dict[str, Any]:
             }
             for effect in analysis.axis_effects
         ],
+        "comparable": any(
+            analysis.difference(arm, measure) is not None for arm in results.arms for measure in results.headline
+        ),
         "significant": _significant(analysis),
         "warnings": warnings(found, results.all_trials),
         "unfinished": [

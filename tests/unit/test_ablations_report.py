@@ -7,7 +7,7 @@ import pytest
 from report_records import ArmRecord, write_sweep
 from rich.console import Console
 
-from ablations.errors import OK, TRIALS_FAILED, BadInput
+from ablations.errors import OK, TRIALS_FAILED, BadInput, StoreError
 from ablations.report import report, sweep_folder
 from ablations.summary import print_summary
 
@@ -78,3 +78,21 @@ def test_a_sweep_without_scores_prints_without_columns(tmp_path, capsys):
     write_sweep(tmp_path, "none", [ArmRecord(label="one", states=dict.fromkeys(range(3), "missing"))])
     assert run("none", tmp_path, json_output=False) == OK
     assert "one" in capsys.readouterr().out
+
+
+def test_a_report_that_cannot_be_written_is_the_folder_s_fault(store, tmp_path):
+    (tmp_path / "blocked").write_text("a file where the folder should be")
+    with pytest.raises(StoreError, match="--output"):
+        run("clean", store, output=tmp_path / "blocked")
+
+
+def test_nothing_to_compare_is_not_nothing_differs(tmp_path, capsys):
+    arms = [
+        ArmRecord(label="one"),
+        ArmRecord(label="two", baseline=True, states=dict.fromkeys(range(3), "failed")),
+    ]
+    write_sweep(tmp_path, "half", arms)
+    run("half", tmp_path, json_output=False)
+    assert "Nothing can be compared" in capsys.readouterr().out
+    run("half", tmp_path)
+    assert json.loads(capsys.readouterr().out)["comparable"] is False

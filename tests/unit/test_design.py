@@ -253,3 +253,10 @@ def test_a_suggestion_that_cannot_be_run_is_turned_down(tmp_path):
     )
     assert suggested_arm(sweep, {"image.resolution": "16"}, Chains()) is None
     assert suggested_arm(sweep, {"image.resolution": "48"}, Chains()) is not None
+
+
+def test_a_value_called_baseline_is_told_from_the_baseline(tmp_path):
+    found = arms(tmp_path, "name: a\naxes: {connector.num_tokens: {baseline: 4, more: 9}, decoder.layers: [2, 3]}\n")
+    labels = [arm.label for arm in found]
+    assert len(set(labels)) == len(labels)
+    assert [arm.baseline for arm in found if arm.label == "baseline"] == [True]

@@ -1,6 +1,7 @@
 """The report as files: self-contained, the same bytes every time, rebuilt only when something changed."""
 
 import csv
+import html
 import json
 import re
 import subprocess
@@ -250,3 +251,30 @@ def test_a_sweep_without_any_score_still_has_a_page(tmp_path):
     assert summary["measures"] == []
     assert all(figure["problem"] for figure in summary["figures"])
     assert "run the sweep first" in (tmp_path / "sweeps/none/report/index.html").read_text()
+
+
+def test_scores_of_another_size_make_it_again_and_are_named(tmp_path):
+    folder = mixed_sweep(tmp_path)
+    build(folder)
+    path = next((tmp_path / "evaluate").glob("*/work/item_scores.npz"))
+    path.write_bytes(path.read_bytes()[:100])
+    assert build(folder)["states"]["unreadable"] == 1
+    assert path.parents[1].name in (folder / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_configuration_shown_is_the_baselines(tmp_path):
+    folder = mixed_sweep(tmp_path)
+    plan = json.loads((folder / "plan.json").read_text())
+    plan["base"] = {"data": {"mix": {"text": 1.0}}, "training": {"steps": 77}}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    build(folder)
+    text = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    shown = json.loads(html.unescape(re.search(r"<pre>(.*?)</pre>", text, re.DOTALL)[1]))
+    assert shown == {"data": {"mix": {"captions": 0.5}}, "training": {"steps": 77}}
+
+
+def test_a_stage_record_without_a_result_is_not_taken(tmp_path):
+    folder = mixed_sweep(tmp_path)
+    for path in (tmp_path / "evaluate").glob("*/record.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "result": None}))
+    assert build(folder)["measures"] == []

@@ -199,3 +199,9 @@ def test_following_ends_with_the_sweep(store, capsys):
     show(store, "arm 0", follow=True)
     thread.join()
     assert capsys.readouterr().out == "one\ntwo\nthree\n"
+
+
+def test_a_plan_that_is_cut_off_is_a_mistake_that_says_what_to_do(store):
+    (store / "sweeps" / "drill" / "plan.json").write_text('{"name": ')
+    with pytest.raises(BadInput, match="ablate run"):
+        show(store, "arm 0")

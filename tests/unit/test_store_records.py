@@ -80,6 +80,33 @@ def test_a_record_without_its_work_does_not_count(folder):
     assert len(warnings) == 1
 
 
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"half")])
+def test_a_record_whose_files_are_lost_or_cut_does_not_count(folder, damage):
+    file = folder.work / "deep" / "weights.bin"
+    file.parent.mkdir()
+    file.write_bytes(b"whole weights")
+    record = {**RECORD, "files": folder.files()}
+    folder.write_record(record)
+    assert folder.record(refuse_warning) == record
+    damage(file)
+    warnings: list[str] = []
+    assert folder.record(warnings.append) is None
+    assert "work/deep/weights.bin" in warnings[0]
+
+
+def test_checkpoints_are_kept_until_the_stage_is_done_and_are_no_part_of_what_it_leaves(folder):
+    checkpoint = folder.work / "checkpoints" / "step-7.safetensors"
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(b"weights")
+    (folder.work / "spool.jsonl").write_text("{}")
+    (folder.work / "scores.npz").write_bytes(b"1234")
+    assert folder.newest_checkpoint() == 7
+    assert folder.files() == {"scores.npz": 4}
+    folder.drop_checkpoints()
+    assert folder.newest_checkpoint() is None
+    assert (folder.work / "spool.jsonl").exists()
+
+
 @pytest.mark.parametrize("write", [commit_json, write_json])
 def test_a_write_that_is_cut_short_leaves_the_old_file(folder, write):
     path = folder.path / "record.json"

@@ -386,3 +386,24 @@ def test_lines_of_nested_places(tmp_path):
 )
 def test_nearest(word, near):
     assert nearest(word, ["connector.kind", "connector.num_tokens"]) == near
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'name: x\naxes: {connector.kind: {"": average_pool, b: attention_pool}}',
+        'name: x\narms: {" ": {connector.kind: attention_pool}}\ndesign: list',
+    ],
+)
+def test_an_empty_label_is_refused(tmp_path, text):
+    assert "label is empty" in only(tmp_path, text).problem
+
+
+def test_a_figure_without_its_axis_is_refused(tmp_path):
+    problem = only(tmp_path, "name: x\naxes: {training.steps: [1, 2]}\nfigures: [connector]")
+    assert (problem.line, "connector.kind" in problem.problem) == (3, True)
+
+
+@pytest.mark.parametrize("text", ["name: !wrong [1, 2]\n", "a: " + "[" * 5_000, "- " * 5_000 + "a"])
+def test_strange_yaml_is_a_mistake_with_a_place(tmp_path, text):
+    assert problems(tmp_path, text)
