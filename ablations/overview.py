@@ -1,11 +1,13 @@
 """How a sweep stands, read from its folders alone: for ``ablate status`` and ``ablate watch``."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablations.attempts import DONE, AttemptsFile
 from ablations.ended import read_ended
 from ablations.errors import BadInput
 from ablations.folder import submission_of
@@ -21,6 +23,8 @@ class Overview:
     """Of the arms, by key."""
     trials: tuple[Mapping[str, Any], ...]
     """In the plan's order: ``key``, ``arm``, ``seed``, ``state``, ``objective``, ``seconds``, ``failure``."""
+    cut_short: Mapping[str, int]
+    """Attempts of this run that ended before their job was done, by how they ended (an ``Outcome``)."""
     searches: bool
     """More trials may be added."""
     owner: str | None
@@ -63,6 +67,7 @@ def read_overview(folder: Path, store: Path) -> Overview:
         title=plan["title"],
         labels={arm["key"]: arm["label"] for arm in plan["arms"]},
         trials=trials,
+        cut_short=Counter(one.outcome for one in AttemptsFile(folder).read() if one.outcome not in (DONE, "pruned")),
         searches=plan["design"] == "search",
         owner=None if owner is None else str(owner),
         submission=None if submission is None else {**submission, **last_look},

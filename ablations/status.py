@@ -53,6 +53,7 @@ def _document(found: Overview) -> dict[str, Any]:
         "submission": found.submission,
         "states": dict(found.status.counts),
         "queued": found.status.queued,
+        "cut_short": dict(found.cut_short),
         "running": running,
         "trials": [{**trial, "label": found.labels[trial["arm"]]} for trial in found.trials],
     }
@@ -67,6 +68,9 @@ def _print(found: Overview, store: Path) -> None:
     for job in status.running[:_MOST_LINES]:
         node = f" on {job.node}" if job.node else ""
         print(f"  {job.label}: {job.kind}{node} {in_words(job)}".rstrip())
+    if found.cut_short:
+        outcomes = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in found.cut_short.items())
+        print(f"attempts that ended early, whatever came after: {outcomes}")
     lost = [trial for trial in found.trials if trial["state"] in ("failed", "diverged")]
     for trial in lost[:_MOST_LINES]:
         failure = trial["failure"] or {}
@@ -84,7 +88,7 @@ def _print_owner(found: Overview, store: Path) -> None:
     status, submission = found.status, found.submission
     if submission is not None and not found.finished:
         looked = f", looked after {duration(time.time() - submission['looked'])} ago" if "looked" in submission else ""
-        print(f"submitted to {submission['profile']}: {status.queued} jobs in its queue{looked}")
+        print(f"submitted to {submission['profile']}: {status.queued} queued{looked}")
         if not status.queued and not status.running:
             watch = command("watch", status.name, store=store)
             print(f"no job of it runs or waits; `{watch}` carries it on")

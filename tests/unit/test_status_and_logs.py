@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tally import drill
 
+from ablations.attempts import Attempt, AttemptsFile
 from ablations.ended import EndedFile
 from ablations.errors import OK, TRIALS_FAILED, BadInput
 from ablations.lease import acquire
@@ -79,6 +80,19 @@ def test_ended_trials_are_counted_and_failures_told(store, capsys):
     assert "4 of 6" in printed
     assert "KeyError: 'x'" in printed
     assert PLAN.trials[2].key in printed
+
+
+def test_attempts_that_were_cut_short_are_told(store, capsys):
+    attempts = AttemptsFile(store / "sweeps" / "drill")
+    attempts.note(Attempt(job="trial-a", number=1, outcome="killed", left=1))
+    attempts.begin()
+    attempts.note(Attempt(job="trial-a", number=2, outcome="killed", left=1))
+    attempts.note(Attempt(job="trial-b", number=1, outcome="out_of_memory", left=1))
+    attempts.note(Attempt(job="trial-a", number=3, outcome="killed", left=1))
+    attempts.note(Attempt(job="trial-a", number=4, outcome="done"))
+    assert as_json(store, capsys)[1]["cut_short"] == {"killed": 2, "out_of_memory": 1}
+    status("drill", store=store, json_output=False)
+    assert "2 killed, 1 out of memory" in capsys.readouterr().out
 
 
 def test_what_runs_is_told_with_its_step_while_somebody_runs_it(store, capsys):
