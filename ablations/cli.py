@@ -237,6 +237,22 @@ def report(
 
 
 @app.command()
+def sync(
+    sweep: Annotated[str | None, typer.Argument(help="A sweep's name, or its file.", show_default=False)] = None,
+    store: Store = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    json_output: Json = False,
+) -> int:
+    """Bring MLflow up to date from the records, of one sweep or of all.
+
+    Running it again writes nothing twice.
+    """
+    from ablations.sync import sync as sync_sweeps
+
+    return sync_sweeps(sweep, store=store, tracking_uri=tracking_uri, json_output=json_output)
+
+
+@app.command()
 def dashboard(
     sweep: Annotated[str | None, typer.Argument(help="A sweep's name, or its file.", show_default=False)] = None,
     store: Store = DEFAULT_STORE,

@@ -7,11 +7,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ablations.background_sync import BackgroundSync
 from ablations.errors import OK, STORE_UNUSABLE, TRIALS_FAILED, StoreError
 from ablations.invocation import command
 from ablations.snapshot import Status
 from ablations.summary import print_summary, summary_console
-from ablations.sync import BackgroundSync
 from ablations.tracking_marker import DATABASE
 from reports.build import build_report
 from reports.records import ReportError

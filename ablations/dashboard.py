@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ablations.errors import OK, BadInput
-from ablations.report import sweep_folder
+from ablations.folder import sweep_folders
 from ablations.tracking import VIEW, Tracker, TrackingError
 
 HOST = "127.0.0.1"
@@ -35,7 +35,7 @@ def dashboard(sweep: str | None, *, store: Path, port: int, tracking_uri: str | 
     or a port that is taken, ``TrackingError`` where MLflow cannot be written or does not start.
     """
     tracker = Tracker(tracking_uri, store)
-    folders = [sweep_folder(sweep, store)] if sweep is not None else _sweeps(store)
+    folders = sweep_folders(sweep, store)
     for folder in folders:
         tracker.sync(folder)
     page = _page(tracker.experiment(folders[0])) if len(folders) == 1 else "/#/experiments"
@@ -53,13 +53,6 @@ def dashboard(sweep: str | None, *, store: Path, port: int, tracking_uri: str | 
 
 def _page(experiment: str) -> str:
     return f"/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
-
-
-def _sweeps(store: Path) -> list[Path]:
-    folders = sorted(path.parent for path in (store / "sweeps").glob("*/plan.json"))
-    if not folders:
-        raise BadInput(f"there is no sweep in {store / 'sweeps'} yet: `ablate run SWEEP.yaml` makes one")
-    return folders
 
 
 def _free_port(port: int) -> int:

@@ -24,6 +24,16 @@ def sweep_folder(sweep: str, store: Path) -> Path:
     )
 
 
+def sweep_folders(sweep: str | None, store: Path) -> list[Path]:
+    """That of one sweep; of all sweeps of the store for ``None``. Raises ``BadInput`` where there is none."""
+    if sweep is not None:
+        return [sweep_folder(sweep, store)]
+    folders = sorted(path.parent for path in (store / "sweeps").glob("*/plan.json"))
+    if not folders:
+        raise BadInput(f"there is no sweep in {store / 'sweeps'} yet: `ablate run SWEEP.yaml` makes one")
+    return folders
+
+
 def submission_of(folder: Path) -> dict[str, Any] | None:
     """What ``submitted.json`` says; ``None`` for a sweep that was not submitted."""
     try:

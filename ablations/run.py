@@ -10,6 +10,7 @@ import time
 from functools import cache
 from pathlib import Path
 
+from ablations.background_sync import BackgroundSync
 from ablations.conclude import say_end, write_report, write_tracking
 from ablations.data_files import RememberedDigests
 from ablations.dispatch import Ended, dispatch, hold_sweep
@@ -27,7 +28,6 @@ from ablations.stop_request import clear_stop
 from ablations.store import Store, store_errors, write_changed
 from ablations.sweep import Search, Sweep
 from ablations.sweep_file import read_sweep
-from ablations.sync import BackgroundSync
 from ablations.turn import heed_turns
 
 _SYNC_EVERY = 15.0

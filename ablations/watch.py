@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from ablations.background_sync import BackgroundSync
 from ablations.conclude import say_end, write_report, write_tracking
 from ablations.errors import STOPPED
 from ablations.folder import sweep_folder
@@ -17,7 +18,6 @@ from ablations.progress import Display, open_display
 from ablations.snapshot import Status
 from ablations.store import Store
 from ablations.submit import advance_frozen
-from ablations.sync import BackgroundSync
 from ablations.turn import wait_for_sweep
 
 _TICK = 1.0

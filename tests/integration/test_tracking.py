@@ -19,7 +19,8 @@ from mlflow.entities import Run
 from tracked_folder import TrackedFolder, points
 
 from ablations.dashboard import dashboard
-from ablations.errors import BadInput
+from ablations.errors import OK, BadInput
+from ablations.sync import sync
 from ablations.tracking import Tracker, TrackingError
 
 SMALL = "name: small\naxes: {connector.kind: [average_pool, c_abstractor]}\ndesign: grid\n"
@@ -411,6 +412,25 @@ def test_the_dashboard_serves_the_runs_until_it_is_interrupted(made):
         assert process.wait(timeout=60) == 0
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+
+
+def test_sync_catches_up_once(made, tmp_path, capsys):
+    finish(made)
+    other = f"sqlite:///{tmp_path}/other.db"
+    for written in (True, False):
+        assert sync(None, store=made.store, tracking_uri=other, json_output=True) == OK
+        (one,) = json.loads(capsys.readouterr().out)
+        assert (one["name"], one["written"]) == ("small", written)
+    assert_whole(made, MlflowClient(tracking_uri=other), tmp_path / "other.db")
+
+
+def test_a_server_that_is_away_is_named_and_nothing_is_lost(made):
+    finish(made)
+    away = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(TrackingError, match=away):
+        sync("small", store=made.store, tracking_uri=away, json_output=False)
+    assert sync("small", store=made.store, tracking_uri=None, json_output=False) == OK
+    assert_whole(made, client(made), database(made))
 
 
 def test_a_dashboard_of_nothing_says_so(tmp_path):

@@ -248,7 +248,7 @@ def test_debug_shows_the_traceback(ablate, capsys):
 def test_help_names_every_command_and_exit_code(ablate, capsys):
     assert ablate("--help") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    for command in ("plan", "run", "status", "logs", "report", "dashboard", "init", "schema"):
+    for command in ("plan", "run", "status", "logs", "report", "sync", "dashboard", "init", "schema"):
         assert f" {command} " in shown
     for code, meaning in EXIT_CODES.items():
         assert f"{code} {meaning}" in shown

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tally import drill
 
+from ablations.background_sync import BackgroundSync
 from ablations.plan import plan_document
 from ablations.store import Store, write_json
-from ablations.sync import BackgroundSync
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_what_goes_wrong_is_told_in_one_line_and_it_can_be_asked_again(folder, t
 
 def test_it_ends_with_whoever_asked(folder, tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from ablations.sync import BackgroundSync\n"
+        "import sys, time; from pathlib import Path; from ablations.background_sync import BackgroundSync\n"
         f"sync = BackgroundSync(Path({str(folder)!r}), store=Path({str(tmp_path)!r}), uri=None); sync.request()\n"
         "print(sync._process.pid, flush=True); time.sleep(60)"
     )
