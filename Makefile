@@ -5,7 +5,8 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-PYTEST ?= -n auto --dist loadfile
+# Files as they come: the long ones, on a real SLURM, are the first.
+PYTEST ?= -n auto --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 

@@ -135,6 +135,10 @@ class Drill:
     def victim(self) -> Training:
         return self.chance.choice(until(self.trainings, self.finished))
 
+    def saved_victim(self) -> Training:
+        """One that has a checkpoint."""
+        return self.chance.choice(until(lambda: [one for one in self.trainings() if checkpoints(one)], self.finished))
+
     def finished(self) -> bool:
         try:
             return bool(json.loads((self.folder / "look.json").read_text())["finished"])
@@ -183,10 +187,10 @@ class Drill:
                 os.kill(pid, signal.SIGKILL)
 
     def truncate_checkpoint(self) -> None:
-        victim = self.victim()
+        victim = self.saved_victim()
         os.kill(victim.pid, signal.SIGSTOP)
         self.note("newest checkpoint cut in half, then kill -9", victim)
-        newest = max((victim.work / "checkpoints").glob("step-*"), key=lambda path: path.name)
+        newest = checkpoints(victim)[-1]
         os.truncate(newest, newest.stat().st_size // 2)
         os.kill(victim.pid, signal.SIGKILL)
 
@@ -371,6 +375,11 @@ def is_stopped(pid: int) -> bool:
 def job_id(environment: dict[str, str]) -> str:
     index = environment.get("SLURM_ARRAY_TASK_ID")
     return environment["SLURM_JOB_ID"] if index is None else f"{environment['SLURM_ARRAY_JOB_ID']}_{index}"
+
+
+def checkpoints(one: Training) -> list[Path]:
+    """The newest is the last."""
+    return sorted((one.work / "checkpoints").glob("step-*.ckpt"))
 
 
 def last_step(work: Path) -> int:

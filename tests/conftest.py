@@ -1,10 +1,14 @@
 """Shared by all tests: one thread a process, and nothing that a release needs may be skipped there."""
 
 import os
+import signal
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes with default threads are many times slower than with one
+
+# Started in the background of a shell, they would hand on to every program they start that Ctrl-C is to be ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
