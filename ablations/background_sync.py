@@ -9,11 +9,15 @@ import os
 import select
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from slurm.parent import die_with
+
+_SECONDS_APART = 15.0
+"""Between two syncs of a sweep that runs: its curves are half a minute old at most."""
 
 
 class BackgroundSync:
@@ -25,6 +29,7 @@ class BackgroundSync:
         self._process: subprocess.Popen[bytes] | None = None
         self._busy = False
         self._wanted = False
+        self._asked = time.monotonic()
         self.problem = ""
         """What the last sync failed with; empty if it did not."""
 
@@ -37,7 +42,13 @@ class BackgroundSync:
     def request(self) -> None:
         """Sync once more, now or after the one under way."""
         self._wanted = True
+        self._asked = time.monotonic()
         self._listen(timeout=0.0)
+
+    def now_and_then(self) -> None:
+        """Request a sync where the last request, or the beginning, is some time ago."""
+        if time.monotonic() - self._asked > _SECONDS_APART:
+            self.request()
 
     def finish(self, *, tick: Callable[[], None] = lambda: None) -> None:
         """Wait until nothing is left to do; ``tick`` is called now and then."""

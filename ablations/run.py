@@ -6,7 +6,6 @@ After Ctrl-C, and after any kill, the same command goes on. A run with nothing l
 import json
 import sys
 import threading
-import time
 from functools import cache
 from pathlib import Path
 
@@ -29,9 +28,6 @@ from ablations.store import Store, store_errors, write_changed
 from ablations.sweep import Search, Sweep
 from ablations.sweep_file import read_sweep
 from ablations.turn import heed_turns
-
-_SYNC_EVERY = 15.0
-"""Seconds between two writings of MLflow while jobs run."""
 
 
 def run_sweep(
@@ -96,14 +92,10 @@ def _dispatch(
     def save(plan: Plan) -> None:
         save_plan(plan, folder)
 
-    synced = time.monotonic()
-
     def now_and_then(status: Status) -> None:
-        nonlocal synced
         heed_turns(folder)
-        if status.running and time.monotonic() - synced > _SYNC_EVERY:
-            synced = time.monotonic()
-            sync.request()
+        if status.running:
+            sync.now_and_then()
 
     with store_errors(store.root):
         search = None

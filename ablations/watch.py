@@ -29,9 +29,19 @@ _LOOKS_APART = 3.0
 def watch(sweep: str, *, store: Path, tracking_uri: str | None, json_output: bool, quiet: bool) -> int:
     """Show the sweep until nothing of it is left to do. Returns an exit code; raises ``AblationError``."""
     folder = sweep_folder(sweep, store)
+    sync = BackgroundSync(folder, store=store, uri=tracking_uri)
+    try:
+        return _watch(folder, store, sync, tracking_uri=tracking_uri, json_output=json_output, quiet=quiet)
+    finally:
+        sync.close()
+
+
+def _watch(
+    folder: Path, store: Path, sync: BackgroundSync, *, tracking_uri: str | None, json_output: bool, quiet: bool
+) -> int:
     try:
         with open_display(quiet=quiet) as display:
-            status = _follow(folder, store, display)
+            status = _follow(folder, store, sync, display)
     except KeyboardInterrupt:
         print(f"No longer watched; its jobs go on. `{command('watch', folder.name, store=store)}` watches again.")
         return STOPPED
@@ -40,17 +50,13 @@ def watch(sweep: str, *, store: Path, tracking_uri: str | None, json_output: boo
         return STOPPED
     with wait_for_sweep(Store(store), folder.name):
         summary = write_report(folder, store)
-        sync = BackgroundSync(folder, store=store, uri=tracking_uri)
-        try:
-            tracked = write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
-        finally:
-            sync.close()
+        tracked = write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
     return say_end(
         summary, status, folder, store=store, tracking_uri=tracking_uri, json_output=json_output, tracked=tracked
     )
 
 
-def _follow(folder: Path, store: Path, display: Display) -> Status | None:
+def _follow(folder: Path, store: Path, sync: BackgroundSync, display: Display) -> Status | None:
     """Until the sweep is finished; ``None`` where nobody runs it any more."""
     look: subprocess.Popen[bytes] | None = None
     due, told = 0.0, None
@@ -59,6 +65,8 @@ def _follow(folder: Path, store: Path, display: Display) -> Status | None:
             found = read_overview(folder, store)
             told = _tell(found, told, display)
             display.update(found.status)
+            if found.submission is not None and found.status.running:  # `ablate run` sees to its own
+                sync.now_and_then()
             if look is None or look.poll() is not None:
                 if found.finished:
                     return found.status

@@ -39,6 +39,16 @@ def test_it_writes_when_asked_and_not_before(folder, tmp_path):
     sync.close()
 
 
+def test_now_and_then_is_not_every_time(folder, tmp_path, monkeypatch):
+    sync = BackgroundSync(folder, store=tmp_path, uri=None)
+    sync.now_and_then()
+    assert not sync.busy
+    monkeypatch.setattr("ablations.background_sync._SECONDS_APART", 0.0)
+    sync.now_and_then()
+    assert sync.busy
+    sync.close()
+
+
 def test_what_goes_wrong_is_told_in_one_line_and_it_can_be_asked_again(folder, tmp_path):
     sync = BackgroundSync(folder, store=tmp_path, uri="nonsense://nowhere")
     for _ in range(2):
