@@ -32,14 +32,14 @@ resources: {nodes: 2, gpus: 2}
 """
 
 
-@pytest.fixture(scope="module")
-def conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture(scope="module", params=[False, True], ids=["without accounting", "with accounting"])
+def conf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     try:
-        require_packages(accounting=False)
+        require_packages(accounting=request.param)
     except DevclusterRefused as missing:
         pytest.skip(str(missing))
     folder = tmp_path_factory.mktemp("cluster") / "devcluster"
-    yield devcluster.up(folder, Shape(nodes=2)).slurm_conf
+    yield devcluster.up(folder, Shape(nodes=2, accounting=request.param)).slurm_conf
     devcluster.down(folder)
 
 
