@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from reports.frame import Arm, Measure, Results
-from reports.records import Trial
 from reports.statistics import Estimate, estimate, holm, is_equivalent, p_values
 
 Key = TypeVar("Key")
+Contrast = Mapping[str, float]
+"""Weights by arm key that come to zero: one arm minus another, or a difference of differences."""
 
 LEVEL = 0.05
 EQUIVALENCE_MARGIN = 1.0
@@ -77,12 +80,8 @@ def analyse(results: Results) -> Analysis:
                 if all(table.shape[1] for table in strata):
                     means[arm.key, measure.key] = estimate(strata, bounds=measure.bounds)
         if baseline is not None:
-            contrasts = {
-                arm.key: _contrast(results, [(arm.key, baseline.key)], measure)
-                for arm in results.arms
-                if arm.key != baseline.key
-            }
-            compared = _compare({key: value for key, value in contrasts.items() if value is not None}, measure)
+            against = {arm.key: [{arm.key: 1.0, baseline.key: -1.0}] for arm in results.arms if arm.key != baseline.key}
+            compared = compare(results, against, measure)
             differences |= {(key, measure.key): difference for key, difference in compared.items()}
     return Analysis(results=results, means=means, differences=differences, axis_effects=tuple(_axis_effects(results)))
 
@@ -99,9 +98,35 @@ def reference_values(results: Results) -> dict[str, str]:
     return references
 
 
+def compare(results: Results, contrasts: Mapping[Key, Sequence[Contrast]], measure: Measure) -> dict[Key, Difference]:
+    """For each key the mean of its contrasts at a measure; p is adjusted over the keys by Holm.
+
+    A contrast with an arm that has no scores is left out, and a key without any other is not in the answer. The seeds of
+    a key are those that all its arms have.
+    """
+    estimates = {key: _estimate(results, parts, measure) for key, parts in contrasts.items()}
+    known = {key: estimate for key, estimate in estimates.items() if estimate is not None}
+    raw = p_values(list(known.values()))
+    compared = {}
+    for (key, contrast), p, adjusted in zip(known.items(), raw, holm(raw), strict=True):
+        if adjusted < LEVEL:
+            verdict = "higher" if contrast.mean > 0 else "lower"
+        elif is_equivalent(contrast, EQUIVALENCE_MARGIN / measure.scale):
+            verdict = "equivalent"
+        else:
+            verdict = "unclear"
+        compared[key] = Difference(estimate=contrast, p=p, p_holm=adjusted, verdict=verdict)
+    return compared
+
+
+def scored(results: Results, contrasts: Sequence[Contrast], measure: Measure) -> list[Contrast]:
+    """The contrasts all of whose arms have scores."""
+    return [contrast for contrast in contrasts if all(results.done(arm, measure) for arm in contrast)]
+
+
 def _axis_effects(results: Results) -> list[AxisEffect]:
     by_values = {frozenset(arm.values.items()): arm for arm in results.arms if arm.values}
-    effects: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    effects: dict[tuple[str, str], list[Contrast]] = {}
     references = reference_values(results)
     for axis in results.plan["axes"]:
         name = axis["name"]
@@ -111,12 +136,10 @@ def _axis_effects(results: Results) -> list[AxisEffect]:
                 continue
             partner = by_values.get(frozenset((dict(arm.values) | {name: references[name]}).items()))
             if partner is not None:
-                effects.setdefault((name, value), []).append((arm.key, partner.key))
+                effects.setdefault((name, value), []).append({arm.key: 1.0, partner.key: -1.0})
     found: dict[tuple[str, str], dict[str, Difference]] = {key: {} for key in effects}
     for measure in results.headline:
-        contrasts = {key: _contrast(results, pairs, measure) for key, pairs in effects.items()}
-        compared = _compare({key: value for key, value in contrasts.items() if value is not None}, measure)
-        for key, difference in compared.items():
+        for key, difference in compare(results, effects, measure).items():
             found[key][measure.key] = difference
     return [
         AxisEffect(
@@ -126,43 +149,24 @@ def _axis_effects(results: Results) -> list[AxisEffect]:
     ]
 
 
-def _contrast(results: Results, pairs: Sequence[tuple[str, str]], measure: Measure) -> Estimate | None:
-    """The mean over pairs of arms of the paired difference first minus second.
-
-    Pairs with an arm that has no scores are left out. The seeds are those that every remaining arm has.
-    """
-    scored = []
-    for first, second in pairs:
-        left, right = results.done(first, measure), results.done(second, measure)
-        if left and right:
-            scored.append((left, right))
-    if not scored:
-        return None
-    seeds = sorted(set.intersection(*(left.keys() & right.keys() for left, right in scored)))
+def _estimate(results: Results, contrasts: Sequence[Contrast], measure: Measure) -> Estimate | None:
+    """The mean over the contrasts that have scores, paired by seed and item; ``None`` where nothing is common to all."""
+    parts = scored(results, contrasts, measure)
+    weights: dict[str, float] = {}
+    for contrast in parts:
+        for arm, weight in contrast.items():
+            weights[arm] = weights.get(arm, 0.0) + weight / len(parts)
+    done = [results.done(arm, measure) for arm in weights]
+    seeds = sorted(set.intersection(*(set(trials) for trials in done))) if done else []
     if not seeds:
         return None
-    trials: list[Trial] = []
-    for left, right in scored:
-        trials += [left[seed] for seed in seeds] + [right[seed] for seed in seeds]
     tables = []
-    for table in results.strata(trials, measure):
+    for table in results.strata([trials[seed] for trials in done for seed in seeds], measure):
         if table.shape[1] == 0:
             return None
-        sides = table.reshape(len(scored), 2, len(seeds), -1)  # pair, side, seed, item
-        tables.append((sides[:, 0] - sides[:, 1]).mean(axis=0))
+        scores = table.reshape(len(weights), len(seeds), -1)  # arm, seed, item
+        tables.append(np.tensordot(np.array(list(weights.values())), scores, axes=1))
+    reach = sum(weight for weight in weights.values() if weight > 0)
     bounds = measure.bounds
-    return estimate(tables, bounds=None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0]))
-
-
-def _compare(contrasts: Mapping[Key, Estimate], measure: Measure) -> dict[Key, Difference]:
-    raw = p_values(list(contrasts.values()))
-    compared = {}
-    for (key, contrast), p, adjusted in zip(contrasts.items(), raw, holm(raw), strict=True):
-        if adjusted < LEVEL:
-            verdict = "higher" if contrast.mean > 0 else "lower"
-        elif is_equivalent(contrast, EQUIVALENCE_MARGIN / measure.scale):
-            verdict = "equivalent"
-        else:
-            verdict = "unclear"
-        compared[key] = Difference(estimate=contrast, p=p, p_holm=adjusted, verdict=verdict)
-    return compared
+    width = 0.0 if bounds is None else reach * (bounds[1] - bounds[0])
+    return estimate(tables, bounds=None if bounds is None else (-width, width))

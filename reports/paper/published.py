@@ -1,0 +1,145 @@
+"""What MM1 published, read from ``mm1.yaml`` beside this module: scores, what is compared, and the lessons drawn.
+
+Scores are in the paper's units (points of 100). Every block says where its numbers were read. Nothing here knows of a
+sweep; which arms may stand for a setting is data (``Setting.arms``), applied in ``reports/paper/counterparts.py``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+EXPECTED = ("higher", "lower", "equivalent")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One row of a table or one bar colour of a figure."""
+
+    name: str
+    """Unique in the file; what a reader calls it."""
+    scores: Mapping[str, float]
+    """By column, such as ``4-shot``."""
+    arms: Mapping[str, Any]
+    """By dotted configuration key what an arm must have to stand for it: a list of values of which it has one, or of a
+    mix by source the [least, most] share. Empty where no arm can."""
+    series: str
+    """Its name in the figure; empty where it is not drawn."""
+    group: str
+    """Where in the figure it stands; empty where the groups are the columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One table, figure or panel."""
+
+    name: str
+    figure: str
+    """The figure of a report that has its layout."""
+    source: str
+    title: str
+    provenance: str
+    columns: tuple[str, ...]
+    settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A mean over terms, each a weighted sum of settings whose weights come to zero."""
+
+    name: str
+    label: str
+    source: str
+    columns: tuple[str, ...]
+    terms: tuple[Mapping[str, float], ...]
+    """Weights by the settings' names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One comparison at one column, and how it should come out: one of ``EXPECTED``."""
+
+    comparison: str
+    column: str
+    expected: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    name: str
+    statement: str
+    source: str
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    paper: str
+    measures: Mapping[str, str]
+    """Measure keys of a report by the paper's columns."""
+    blocks: tuple[Block, ...]
+    comparisons: tuple[Comparison, ...]
+    lessons: tuple[Lesson, ...]
+
+    def setting(self, name: str) -> Setting:
+        return next(setting for block in self.blocks for setting in block.settings if setting.name == name)
+
+    def comparison(self, name: str) -> Comparison:
+        return next(comparison for comparison in self.comparisons if comparison.name == name)
+
+    def difference(self, terms: Sequence[Mapping[str, float]], column: str) -> float:
+        """The mean over terms at a column, in points."""
+        sums = [sum(weight * self.setting(name).scores[column] for name, weight in term.items()) for term in terms]
+        return sum(sums) / len(sums)
+
+    def changed(self, comparison: Comparison) -> frozenset[str]:
+        """The configuration keys on which the settings of a comparison differ; empty where no arm can stand for one."""
+        changed: set[str] = set()
+        for term in comparison.terms:
+            patterns = [self.setting(name).arms for name in term]
+            if all(patterns):
+                changed |= {key for key in patterns[0] if any(one[key] != patterns[0][key] for one in patterns)}
+        return frozenset(changed)
+
+
+@cache
+def mm1() -> Published:
+    """The paper's numbers as shipped."""
+    content = YAML(typ="safe").load(Path(__file__).with_name("mm1.yaml"))
+    return Published(
+        paper=content["paper"],
+        measures=content["measures"],
+        blocks=tuple(_block(block) for block in content["blocks"]),
+        comparisons=tuple(
+            Comparison(**{**one, "columns": tuple(one["columns"]), "terms": tuple(one["terms"])})
+            for one in content["comparisons"]
+        ),
+        lessons=tuple(_lesson(lesson) for lesson in content["lessons"]),
+    )
+
+
+def _block(block: Mapping[str, Any]) -> Block:
+    columns = tuple(block["columns"])
+    settings = tuple(
+        Setting(
+            name=setting["name"],
+            scores=dict(zip(columns, setting["scores"], strict=True)),
+            arms=setting.get("arms", {}),
+            series=setting.get("series", ""),
+            group=setting.get("group", ""),
+        )
+        for setting in block["settings"]
+    )
+    return Block(**{**block, "columns": columns, "settings": settings})
+
+
+def _lesson(lesson: Mapping[str, Any]) -> Lesson:
+    claims = tuple(
+        Claim(comparison=claim["comparison"], column=column, expected=claim["expected"])
+        for claim in lesson["claims"]
+        for column in claim["columns"]
+    )
+    return Lesson(**{**lesson, "claims": claims})
