@@ -101,8 +101,8 @@ def reference_values(results: Results) -> dict[str, str]:
 def compare(results: Results, contrasts: Mapping[Key, Sequence[Contrast]], measure: Measure) -> dict[Key, Difference]:
     """For each key the mean of its contrasts at a measure; p is adjusted over the keys by Holm.
 
-    A contrast with an arm that has no scores is left out, and a key without any other is not in the answer. The seeds of
-    a key are those that all its arms have.
+    A contrast with an arm that has no scores is left out, and a key without any other is not in the answer. The seeds
+    of a key are those that all its arms have.
     """
     estimates = {key: _estimate(results, parts, measure) for key, parts in contrasts.items()}
     known = {key: estimate for key, estimate in estimates.items() if estimate is not None}
@@ -150,7 +150,7 @@ def _axis_effects(results: Results) -> list[AxisEffect]:
 
 
 def _estimate(results: Results, contrasts: Sequence[Contrast], measure: Measure) -> Estimate | None:
-    """The mean over the contrasts that have scores, paired by seed and item; ``None`` where nothing is common to all."""
+    """The mean over the contrasts that have scores, paired by seed and item; ``None`` where nothing is shared."""
     parts = scored(results, contrasts, measure)
     weights: dict[str, float] = {}
     for contrast in parts:

@@ -51,6 +51,8 @@ class Comparison:
     """A mean over terms, each a weighted sum of settings whose weights come to zero."""
 
     name: str
+    lesson: str
+    """The lesson it bears on: comparisons of one lesson are one family of tests."""
     label: str
     source: str
     columns: tuple[str, ...]
