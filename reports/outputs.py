@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ from reports.figures.connector import connector
 from reports.figures.data_mix import data_mix
 from reports.figures.effects import MOST_ROWS, effects
 from reports.figures.encoder import encoder
+from reports.figures.published import published_figure
 from reports.frame import Results
 from reports.page import PageFigure, render
+from reports.paper.beside import Beside, beside_the_paper
+from reports.paper.lessons import lessons
+from reports.paper.tables import beside_table, lessons_table, order_table
 from reports.plot import Figure, figure_json
 from reports.provenance import provenance
 from reports.records import ReportError, SweepRecords
@@ -49,11 +54,17 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
     """
     analysis = analyse(Results(records))
     found = provenance(records, analysis.results.all_trials)
-    summary = summarise(analysis, found)
-    figures = _figures(analysis)
+    beside = beside_the_paper(analysis)
+    verdicts = lessons(beside)
+    summary = summarise(analysis, found, verdicts)
+    figures = [_with_published(figure, beside) for figure in _figures(analysis)]
     tables = {"headline": headline_table(analysis)}
     if analysis.axis_effects:
         tables["effects"] = effects_table(analysis)
+    if verdicts:
+        tables |= {"beside_paper": beside_table(beside), "lessons": lessons_table(verdicts)}
+    if beside.orders:
+        tables["beside_paper_order"] = order_table(beside)
     tasks = task_tables(analysis)
     page = render(
         analysis,
@@ -114,6 +125,17 @@ def _drawn(
         return PageFigure(name=name, caption=caption, figure=draw(analysis), adapts=adapts)
     except ReportError as error:
         return PageFigure(name=name, caption="", figure=None, problem=str(error))
+
+
+def _with_published(figure: PageFigure, beside: Beside) -> PageFigure:
+    """With the paper's figure of the same layout; of Fig. 5 the panels that the sweep has arms for, else all."""
+    blocks = [block for block in beside.published.blocks if block.figure == figure.name]
+    if figure.figure is None or not blocks:
+        return figure
+    shown = [block for block in blocks if block in beside.blocks] or blocks
+    names = [trace.name for trace in figure.figure.data if trace.showlegend]
+    provenance = dict.fromkeys(block.provenance for block in shown)
+    return replace(figure, published=published_figure(shown, beside=names), provenance=" ".join(provenance))
 
 
 def _write_pictures(output: Path, drawn: Mapping[str, Figure]) -> tuple[list[str], str]:

@@ -27,6 +27,10 @@ class PageFigure:
     problem: str = ""
     adapts: bool = False
     """Whether it takes the page's colours; the paper's figures stay black on white."""
+    published: Figure | None = None
+    """The paper's own figure, shown on demand."""
+    provenance: str = ""
+    """Where the numbers of ``published`` were read."""
 
 
 def render(
@@ -48,7 +52,7 @@ def render(
         plan=results.plan,
         summary=summary,
         figures=figures,
-        figure_data=Markup(_inside_script({figure.name: _drawing(figure) for figure in figures if figure.figure})),
+        figure_data=Markup(_inside_script(_drawings(figures))),
         tables={name: Markup(to_html(table)) for name, table in tables.items()},
         task_tables=[(table.caption, Markup(to_html(table))) for table in task_tables],
         examples=_by_task(shown),
@@ -63,9 +67,15 @@ def render(
     )
 
 
-def _drawing(figure: PageFigure) -> Any:
-    assert figure.figure is not None
-    return {"adapts": figure.adapts, **json.loads(figure_json(figure.figure))}
+def _drawings(figures: Sequence[PageFigure]) -> dict[str, Any]:
+    """By the name of their place on the page; what waits for the reader to ask for it is marked."""
+    drawings = {}
+    for figure in figures:
+        if figure.figure is not None:
+            drawings[figure.name] = {"adapts": figure.adapts, **json.loads(figure_json(figure.figure))}
+        if figure.published is not None:
+            drawings[f"{figure.name}-published"] = {"waits": True, **json.loads(figure_json(figure.published))}
+    return drawings
 
 
 def _inside_script(value: Any) -> str:

@@ -5,17 +5,19 @@ the report was made.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
 from reports.analysis import Analysis, Difference
 from reports.frame import Measure
+from reports.paper.lessons import Tested, Verdict
 from reports.provenance import Provenance, warnings
 from reports.statistics import Estimate
 from reports.tables import spoken_p
 
 
-def summarise(analysis: Analysis, found: Provenance) -> dict[str, Any]:
+def summarise(analysis: Analysis, found: Provenance, lessons: Sequence[Verdict]) -> dict[str, Any]:
     """Everything but the list of files, which the writer of the report adds."""
     results = analysis.results
     plan = results.plan
@@ -67,6 +69,7 @@ def summarise(analysis: Analysis, found: Provenance) -> dict[str, Any]:
             analysis.difference(arm, measure) is not None for arm in results.arms for measure in results.headline
         ),
         "significant": _significant(analysis),
+        "lessons": [_lesson(verdict) for verdict in lessons],
         "warnings": warnings(found, results.all_trials),
         "unfinished": [
             {
@@ -96,6 +99,34 @@ def _significant(analysis: Analysis) -> list[dict[str, str]]:
         if parts:
             said.append({"arm": arm.label, "text": ", ".join(parts)})
     return said
+
+
+def _lesson(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "name": verdict.lesson.name,
+        "statement": verdict.lesson.statement,
+        "source": verdict.lesson.source,
+        "verdict": verdict.verdict,
+        "counts": verdict.counts,
+        "claims": [_claim(tested) for tested in verdict.claims],
+    }
+
+
+def _claim(tested: Tested) -> dict[str, Any]:
+    """``published`` is the paper's difference in points, ``within`` whether ours lies inside the margin, tested."""
+    compared = tested.compared
+    known = compared.difference is not None and compared.measure is not None
+    return {
+        "comparison": tested.claim.comparison,
+        "label": compared.comparison.label,
+        "column": tested.claim.column,
+        "expected": tested.claim.expected,
+        "verdict": tested.verdict,
+        "published": _round(compared.published),
+        "difference": _difference(compared.difference, compared.measure) if compared.measure else None,
+        "within": tested.within if known else None,
+        "missing": list(compared.gaps),
+    }
 
 
 def _difference(difference: Difference | None, measure: Measure) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ class Cell:
     """Why there is no value, such as ``failed``."""
     signed: bool = False
     """Whether it is a difference."""
+    text: str = ""
+    """Words where the cell has no number."""
 
     @property
     def number(self) -> str:
@@ -44,8 +46,10 @@ class Row:
     label: str
     baseline: bool
     seeds: str
-    """Scored over planned seeds, such as ``2/3``."""
+    """Scored over planned seeds, such as ``2/3``, or those that a difference is over."""
     cells: tuple[Cell, ...]
+    heads: bool = False
+    """Whether it sums up the rows below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,8 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    rows_are: str = "arm"
+    """Head of the rows' labels."""
 
 
 def headline_table(analysis: Analysis) -> Table:
@@ -110,7 +116,12 @@ def effects_table(analysis: Analysis) -> Table:
         f"≈: within {EQUIVALENCE_MARGIN:g} point (two one-sided tests, 5 %); no mark: unclear."
     )
     return Table(
-        name="effects", caption="Effect of each axis", columns=_heads(measures), rows=tuple(rows), notes=(note,)
+        name="effects",
+        caption="Effect of each axis",
+        columns=_heads(measures),
+        rows=tuple(rows),
+        notes=(note,),
+        rows_are="effect",
     )
 
 
@@ -179,21 +190,24 @@ def _column(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     return tuple(replace(cell, best=len(shown) > 1 and cell.number == best) for cell in cells)
 
 
+def _wordy(table: Table) -> list[bool]:
+    """Whether a column is of words rather than numbers."""
+    return [any(row.cells[number].text for row in table.rows) for number in range(len(table.columns))]
+
+
 def spoken_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def to_html(table: Table) -> str:
     """A ``<table>`` without style of its own."""
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in ("arm", "seeds", *table.columns))
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in (table.rows_are, "seeds", *table.columns))
     body = []
     for row in table.rows:
         label = escape(row.label) + (' <span class="mark" title="the baseline">†</span>' if row.baseline else "")
-        cells = "".join(f"<td>{_html_cell(cell)}</td>" for cell in row.cells)
-        body.append(
-            f'<tr{" class=baseline" if row.baseline else ""}><th scope="row">{label}</th>'
-            f"<td>{escape(row.seeds)}</td>{cells}</tr>"
-        )
+        cells = "".join(f"<td{' class=wrap' if cell.text else ''}>{_html_cell(cell)}</td>" for cell in row.cells)
+        kind = " class=baseline" if row.baseline else " class=head" if row.heads else ""
+        body.append(f'<tr{kind}><th scope="row">{label}</th><td>{escape(row.seeds)}</td>{cells}</tr>')
     foot = "<br>".join(escape(note) for note in table.notes)
     return (
         f"<table><caption>{escape(table.caption)}</caption><thead><tr>{head}</tr></thead>"
@@ -203,6 +217,8 @@ def to_html(table: Table) -> str:
 
 
 def _html_cell(cell: Cell) -> str:
+    if cell.text:
+        return escape(cell.text)
     if cell.mean is None:
         return f'<span class="none">{escape(cell.note)}</span>'
     text = f"<b>{cell.number}</b>" if cell.best else cell.number
@@ -218,18 +234,20 @@ def to_markdown(table: Table) -> str:
     lines = [
         f"**{_markdown(table.caption)}**",
         "",
-        "| " + " | ".join(("arm", "seeds", *map(_markdown, table.columns))) + " |",
-        "| :-- | --: |" + " --: |" * len(table.columns),
+        "| " + " | ".join((table.rows_are, "seeds", *map(_markdown, table.columns))) + " |",
+        "| :-- | --: |" + "".join(" :-- |" if wordy else " --: |" for wordy in _wordy(table)),
     ]
     for row in table.rows:
-        label = _markdown(row.label) + (" †" if row.baseline else "")
+        label = f"**{_markdown(row.label)}**" if row.heads else _markdown(row.label) + (" †" if row.baseline else "")
         lines.append("| " + " | ".join((label, row.seeds, *map(_markdown_cell, row.cells))) + " |")
     return "\n".join([*lines, "", *(_markdown(note) + "  " for note in table.notes)]).rstrip() + "\n"
 
 
 def _markdown_cell(cell: Cell) -> str:
+    if cell.text:
+        return _markdown(cell.text)
     if cell.mean is None:
-        return f"*{_markdown(cell.note)}*"
+        return f"*{_markdown(cell.note)}*" if cell.note else ""
     text = f"**{cell.number}**" if cell.best else cell.number
     if cell.width:
         text += f" ± {cell.width}"
@@ -248,13 +266,14 @@ def to_latex(table: Table) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_latex(table.caption)}}}",
-        r"\begin{tabular}{lr" + "r" * len(table.columns) + "}",
+        r"\begin{tabular}{lr" + "".join("l" if wordy else "r" for wordy in _wordy(table)) + "}",
         r"\toprule",
-        " & ".join(("arm", "seeds", *map(_latex, table.columns))) + r" \\",
+        " & ".join((table.rows_are, "seeds", *map(_latex, table.columns))) + r" \\",
         r"\midrule",
     ]
     for row in table.rows:
         label = _latex(row.label) + (r"\textsuperscript{\textdagger}" if row.baseline else "")
+        label = rf"\textbf{{{label}}}" if row.heads else label
         lines.append(" & ".join((label, row.seeds, *map(_latex_cell, row.cells))) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\par\smallskip\footnotesize"]
     lines += [_latex(note) for note in table.notes]
@@ -285,8 +304,10 @@ _LATEX_ESCAPES: Mapping[str, str] = {
 
 
 def _latex_cell(cell: Cell) -> str:
+    if cell.text:
+        return _latex(cell.text)
     if cell.mean is None:
-        return rf"\textit{{{_latex(cell.note)}}}"
+        return rf"\textit{{{_latex(cell.note)}}}" if cell.note else ""
     number = rf"\mathbf{{{cell.number}}}" if cell.best else cell.number
     text = number + (rf" \pm {cell.width}" if cell.width else "")
     if cell.verdict:

@@ -14,6 +14,18 @@ from reports.style import MISSING, BarStyle, verbatim
 
 
 @dataclass(frozen=True, kw_only=True)
+class Column:
+    """What a group or a panel of bars measures."""
+
+    label: str
+    unit: str
+
+    @property
+    def percent(self) -> bool:
+        return self.unit == "%"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bar:
     """One bar, in shown units; ``value`` is ``None`` where there is nothing to show."""
 
@@ -49,6 +61,10 @@ def bar(analysis: Analysis, arm: Arm | None, measure: Measure) -> Bar:
         high=mean.high * measure.scale if several else None,
         note="*" if mean.seeds < analysis.results.planned_seeds else "",
     )
+
+
+def column(measure: Measure) -> Column:
+    return Column(label=measure.label, unit=measure.unit)
 
 
 def figure_number(value: float) -> str:

@@ -8,12 +8,13 @@ One sweep is one panel; ``data_mix_grid`` puts several side by side, as the pape
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reports.analysis import Analysis, analyse
 from reports.export import write_images
-from reports.figures.bars import bar, trace, value_label
+from reports.figures.bars import Bar, Column, bar, column, trace, value_label
 from reports.figures.ranges import full_range
 from reports.frame import Arm, Measure, Results
 from reports.plot import Figure, figure
@@ -25,31 +26,52 @@ _ROW = 20  # height of a row of the legend
 _LABEL = 42  # height of a rotated value label with its star
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """What one panel shows."""
+
+    title: str
+    letter: str = ""
+    """Of a panel among several."""
+    columns: tuple[Column, ...]
+    names: tuple[str, ...]
+    bars: tuple[Sequence[Bar], ...]
+    """For each name one bar a column."""
+
+
 def data_mix(analysis: Analysis) -> Figure:
     """One panel. Raises ``ReportError`` where no arm has scores."""
     return data_mix_grid([analysis])
 
 
 def data_mix_grid(analyses: Sequence[Analysis]) -> Figure:
-    """One panel per sweep, two in a row, lettered and titled below; a single panel has its title alone."""
-    columns = min(2, len(analyses))
-    rows = -(-len(analyses) // columns)
-    top_margin = max(_Legend(_series(analysis)[1]).above for analysis in analyses)
+    """One panel per sweep, lettered where there are several. Raises ``ReportError`` where one has no scores."""
+    contents = [_mix(analysis) for analysis in analyses]
+    if len(contents) > 1:
+        contents = [replace(content, letter=chr(ord("a") + index)) for index, content in enumerate(contents)]
+    return mixes(contents)
+
+
+def mixes(contents: Sequence[Mix]) -> Figure:
+    """Two panels in a row, titled below."""
+    columns = min(2, len(contents))
+    rows = -(-len(contents) // columns)
+    top_margin = max(_Legend(content.names).above for content in contents)
     width = columns * (_LEFT + FIGURE_5.plot_width + _RIGHT)
     height = rows * (top_margin + FIGURE_5.plot_height + _BOTTOM)
     traces: list[dict[str, Any]] = []
     parts: dict[str, Any] = {"annotations": []}
-    for index, analysis in enumerate(analyses):
-        row, column = divmod(index, columns)
-        left = column * (_LEFT + FIGURE_5.plot_width + _RIGHT) + _LEFT
+    for index, content in enumerate(contents):
+        row, place = divmod(index, columns)
+        left = place * (_LEFT + FIGURE_5.plot_width + _RIGHT) + _LEFT
         top = row * (top_margin + FIGURE_5.plot_height + _BOTTOM) + top_margin
-        letter = f"<b>({chr(ord('a') + index)})</b> " if len(analyses) > 1 else ""
+        letter = f"<b>({content.letter})</b> " if content.letter else ""
         panel = _Panel(
-            analysis=analysis,
+            content=content,
             suffix="" if index == 0 else str(index + 1),
             x_domain=(left / width, (left + FIGURE_5.plot_width) / width),
             y_domain=(1 - (top + FIGURE_5.plot_height) / height, 1 - top / height),
-            caption=letter + verbatim(str(analysis.results.plan["title"])),
+            caption=letter + verbatim(content.title),
         )
         traces += panel.traces
         parts["annotations"] += panel.annotations
@@ -64,22 +86,21 @@ class _Panel:
     def __init__(
         self,
         *,
-        analysis: Analysis,
+        content: Mix,
         suffix: str,
         x_domain: tuple[float, float],
         y_domain: tuple[float, float],
         caption: str,
     ) -> None:
-        measures, arms, names = _groups(analysis), *_series(analysis)
-        bars = [[bar(analysis, arm, measure) for measure in measures] for arm in arms]
+        columns, names, bars = content.columns, content.names, content.bars
         reaches = [one.reach for row in bars for one in row if one.reach is not None]
-        percent = all(measure.scale == 100.0 for measure in measures)
+        percent = all(one.percent for one in columns)
         box = _Legend(names)
         values = full_range(reaches, percent=percent, headroom=(_LABEL + box.inside) / FIGURE_5.plot_height)
-        width = bar_width(len(arms))
+        width = bar_width(len(bars))
         self.traces, self.annotations = [], []
         for number, (row, name) in enumerate(zip(bars, names, strict=True)):
-            positions = [group + (number - (len(arms) - 1) / 2) * width for group in range(len(measures))]
+            positions = [group + (number - (len(bars) - 1) / 2) * width for group in range(len(columns))]
             series = trace(
                 row,
                 positions,
@@ -88,8 +109,8 @@ class _Panel:
                 width=width,
                 style=FIGURE_5,
                 axes={"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"},
-                unit=measures[0].unit,
-                groups=[measure.label for measure in measures],
+                unit=columns[0].unit,
+                groups=[one.label for one in columns],
                 in_legend=True,
             )
             self.traces.append({**series, "legend": f"legend{suffix}", "legendgroup": box.group(number)})
@@ -122,9 +143,9 @@ class _Panel:
             f"xaxis{suffix}": frame_axis(
                 domain=x_domain,
                 anchor=f"y{suffix}",
-                range=[-FIGURE_5.margin, len(measures) - 1 + FIGURE_5.margin],
-                tickvals=list(range(len(measures))),
-                ticktext=[measure.label for measure in measures],
+                range=[-FIGURE_5.margin, len(columns) - 1 + FIGURE_5.margin],
+                tickvals=list(range(len(columns))),
+                ticktext=[one.label for one in columns],
                 tickfont={"size": 17},
             ),
             f"yaxis{suffix}": frame_axis(
@@ -144,6 +165,16 @@ class _Panel:
             ),
             f"legend{suffix}": box.layout((x_domain[0] + x_domain[1]) / 2, y_domain[1]),
         }
+
+
+def _mix(analysis: Analysis) -> Mix:
+    measures, arms, names = _groups(analysis), *_series(analysis)
+    return Mix(
+        title=str(analysis.results.plan["title"]),
+        columns=tuple(map(column, measures)),
+        names=tuple(names),
+        bars=tuple([bar(analysis, arm, measure) for measure in measures] for arm in arms),
+    )
 
 
 def _groups(analysis: Analysis) -> list[Measure]:

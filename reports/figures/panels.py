@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.analysis import Analysis
-from reports.figures.bars import Bar, bar, trace, value_label
+from reports.figures.bars import Bar, Column, bar, column, trace, value_label
 from reports.figures.ranges import ValueRange, broken_range
-from reports.frame import Arm, Measure
+from reports.frame import Arm
 from reports.plot import Figure, figure
 from reports.records import ReportError
 from reports.style import FIGURE_4, SANS, frame_axis, layout, legend, verbatim
@@ -57,33 +57,61 @@ def grid(analysis: Analysis, *, key: str, names: Mapping[str, str], figure_name:
     return Grid(series=series, groups=groups, arms=arms)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """What the panels show."""
+
+    columns: tuple[Column, ...]
+    """One panel each."""
+    series: Mapping[str, str]
+    """Shown names by key, in order."""
+    groups: Mapping[str, str]
+    """Shown names by key, in order; ``<br>`` breaks a line."""
+    table: Mapping[tuple[str, str, str], Bar]
+    """By column label, series and group; every one is there."""
+    styles: Mapping[str, int]
+    """Number of its colour and hatch by series."""
+    title: str = ""
+    """Stands above at the left; empty for none."""
+
+
 def panels(analysis: Analysis, grid: Grid) -> Figure:
-    """The figure. Raises ``ReportError`` where no arm has scores."""
+    """The figure of a sweep. Raises ``ReportError`` where no arm has scores."""
     measures = [measure for measure in analysis.results.headline if measure.key != "eval/text_core"]
     table = {
-        (measure.key, series, group): bar(analysis, grid.arms.get((series, group)), measure)
+        (measure.label, series, group): bar(analysis, grid.arms.get((series, group)), measure)
         for measure in measures
         for series in grid.series
         for group in grid.groups
     }
-    reaches = [one.reach for one in table.values() if one.reach is not None]
-    if not reaches:
+    if all(one.reach is None for one in table.values()):
         raise ReportError("no arm of this figure has scores yet; run the sweep first")
-    percent = all(measure.scale == 100.0 for measure in measures)
+    columns = tuple(map(column, measures))
+    styles = {series: number for number, series in enumerate(grid.series)}
+    return draw(Bars(columns=columns, series=grid.series, groups=grid.groups, table=table, styles=styles))
+
+
+def draw(bars: Bars) -> Figure:
+    """The figure of bars, at least one of which has a value."""
+    columns = bars.columns
+    reaches = [one.reach for one in bars.table.values() if one.reach is not None]
+    percent = all(one.percent for one in columns)
     stretches = broken_range(reaches, percent=percent)
-    width = len(measures) * (_LEFT + FIGURE_4.plot_width + _RIGHT)
+    width = len(columns) * (_LEFT + FIGURE_4.plot_width + _RIGHT)
     height = _TOP + FIGURE_4.plot_height + _BOTTOM
     bottom, top = _BOTTOM / height, 1 - _TOP / height
     traces: list[dict[str, Any]] = []
     parts: dict[str, Any] = {"annotations": [], "shapes": []}
-    for number, measure in enumerate(measures):
+    if bars.title:
+        parts["annotations"].append(_title(bars.title))
+    for number, shown in enumerate(columns):
         left = number * (_LEFT + FIGURE_4.plot_width + _RIGHT) + _LEFT
         domain = (left / width, (left + FIGURE_4.plot_width) / width)
-        parts["annotations"].append(_side_title(measure, domain[0], (bottom + top) / 2))
+        parts["annotations"].append(_side_title(shown, domain[0], (bottom + top) / 2))
         for part, (stretch, (low, high)) in enumerate(zip(stretches, _split(bottom, top, len(stretches)), strict=True)):
             suffix = "" if number == part == 0 else str(number * len(stretches) + part + 1)
             first, last = part == 0, part == len(stretches) - 1
-            parts[f"xaxis{suffix}"] = _group_axis(grid, domain, suffix, bottom_line=first, top_line=last)
+            parts[f"xaxis{suffix}"] = _group_axis(bars, domain, suffix, bottom_line=first, top_line=last)
             parts[f"yaxis{suffix}"] = frame_axis(
                 domain=(low, high),
                 anchor=f"x{suffix}",
@@ -94,9 +122,8 @@ def panels(analysis: Analysis, grid: Grid) -> Figure:
                 tickfont={"size": 12},
             )
             axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
-            bars = {series: [table[measure.key, series, group] for group in grid.groups] for series in grid.series}
-            traces += _traces(bars, grid, axes, measure, in_legend=number == part == 0)
-            parts["annotations"] += _labels(bars, grid, axes, stretch, first=first)
+            traces += _traces(bars, shown, axes, in_legend=number == part == 0)
+            parts["annotations"] += _labels(bars, shown, axes, stretch, first=first)
             if not last:
                 parts["shapes"] += _break_marks(domain, high)
             if not first:
@@ -106,37 +133,40 @@ def panels(analysis: Analysis, grid: Grid) -> Figure:
     return figure(traces, layout(width=width, height=height, margin=margin, legend=box, **parts))
 
 
-def _traces(
-    bars: Mapping[str, Sequence[Bar]], grid: Grid, axes: Mapping[str, str], measure: Measure, *, in_legend: bool
-) -> list[dict[str, Any]]:
-    groups = [name.replace("<br>", " ") for name in grid.groups.values()]
+def _rows(bars: Bars, column: Column) -> dict[str, list[Bar]]:
+    """By series, in the order of the groups."""
+    return {series: [bars.table[column.label, series, group] for group in bars.groups] for series in bars.series}
+
+
+def _traces(bars: Bars, column: Column, axes: Mapping[str, str], *, in_legend: bool) -> list[dict[str, Any]]:
+    groups = [name.replace("<br>", " ") for name in bars.groups.values()]
     return [
         trace(
             row,
-            _positions(number, len(grid.series), len(grid.groups)),
-            name=grid.series[series],
-            series=number,
-            width=_BAR_WIDTH / len(grid.series),
+            _positions(number, len(bars.series), len(bars.groups)),
+            name=bars.series[series],
+            series=bars.styles[series],
+            width=_BAR_WIDTH / len(bars.series),
             style=FIGURE_4,
             axes=axes,
-            unit=measure.unit,
+            unit=column.unit,
             groups=groups,
             in_legend=in_legend,
         )
-        for number, (series, row) in enumerate(bars.items())
+        for number, (series, row) in enumerate(_rows(bars, column).items())
     ]
 
 
 def _labels(
-    bars: Mapping[str, Sequence[Bar]], grid: Grid, axes: Mapping[str, str], stretch: ValueRange, *, first: bool
+    bars: Bars, column: Column, axes: Mapping[str, str], stretch: ValueRange, *, first: bool
 ) -> list[dict[str, Any]]:
     """Values above the bars that end in this stretch; in the first one also the words in empty slots."""
     references = {"xref": axes["xaxis"], "yref": axes["yaxis"]}
-    slot = _BAR_WIDTH / len(grid.series) * FIGURE_4.plot_width / (len(grid.groups) - 1 + 2 * FIGURE_4.margin)
+    slot = _BAR_WIDTH / len(bars.series) * FIGURE_4.plot_width / (len(bars.groups) - 1 + 2 * FIGURE_4.margin)
     font = {"family": SANS, "size": max(6, min(10, int(slot / 2.9))), "weight": "bold"}
     labels = []
-    for number, row in enumerate(bars.values()):
-        for one, x in zip(row, _positions(number, len(grid.series), len(grid.groups)), strict=True):
+    for number, row in enumerate(_rows(bars, column).values()):
+        for one, x in zip(row, _positions(number, len(bars.series), len(bars.groups)), strict=True):
             if one.reach is not None and stretch.holds(one.reach[1]):
                 labels.append(value_label(one, x, one.reach[1], rotated=False, font=font, axes=references))
             if one.reach is None and one.note and first:
@@ -156,7 +186,7 @@ def _split(bottom: float, top: float, parts: int) -> list[tuple[float, float]]:
 
 
 def _group_axis(
-    grid: Grid, domain: tuple[float, float], suffix: str, *, bottom_line: bool, top_line: bool
+    bars: Bars, domain: tuple[float, float], suffix: str, *, bottom_line: bool, top_line: bool
 ) -> dict[str, Any]:
     """Groups below the panel; of a broken panel the lower part has the bottom line and the names, the upper the top."""
     return frame_axis(
@@ -164,18 +194,34 @@ def _group_axis(
         anchor=f"y{suffix}",
         side="bottom" if bottom_line else "top",
         mirror=bottom_line and top_line,
-        range=[-FIGURE_4.margin, len(grid.groups) - 1 + FIGURE_4.margin],
-        tickvals=list(range(len(grid.groups))),
-        ticktext=list(grid.groups.values()),
+        range=[-FIGURE_4.margin, len(bars.groups) - 1 + FIGURE_4.margin],
+        tickvals=list(range(len(bars.groups))),
+        ticktext=list(bars.groups.values()),
         showticklabels=bottom_line,
-        tickfont={"size": 16 if len(grid.groups) <= 4 else 11},
+        tickfont={"size": 16 if len(bars.groups) <= 4 else 11},
         tickangle=0,
     )
 
 
-def _side_title(measure: Measure, x: float, y: float) -> dict[str, Any]:
+def _title(text: str) -> dict[str, Any]:
     return {
-        "text": verbatim(measure.label),
+        "text": verbatim(text),
+        "x": 0,
+        "y": 1,
+        "xref": "paper",
+        "yref": "paper",
+        "xshift": 8,
+        "yshift": -6,
+        "xanchor": "left",
+        "yanchor": "top",
+        "showarrow": False,
+        "font": {"size": 18},
+    }
+
+
+def _side_title(column: Column, x: float, y: float) -> dict[str, Any]:
+    return {
+        "text": verbatim(column.label),
         "x": x,
         "y": y,
         "xref": "paper",

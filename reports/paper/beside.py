@@ -1,8 +1,8 @@
 """Every comparison of the paper that a sweep has arms for, made again with these arms; and the order of the settings.
 
-Differences are paired (``reports/analysis.py``) and adjusted by Holm over the comparisons that bear on one lesson, within
-one column. The paper's difference is taken over the same terms and with the same weights as ours, so
-that like stands beside like where a sweep has only some of the arms. Its numbers have no intervals: ours are tested.
+Differences are paired (``reports/analysis.py``) and adjusted by Holm over the comparisons that bear on one lesson,
+within one column. The paper's difference is taken over the same terms and with the same weights as ours, so that like
+stands beside like where a sweep has only some of the arms. Its numbers have no intervals: ours are tested.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,200 @@
+"""A sweep beside the paper and the lessons as tables, in the forms that all tables of a report have."""
+
+from reports.analysis import EQUIVALENCE_MARGIN, Difference
+from reports.frame import Measure
+from reports.paper.beside import Beside, Compared, Order
+from reports.paper.lessons import Tested, Verdict, paper_holds
+from reports.statistics import is_equivalent
+from reports.tables import Cell, Row, Table, spoken_p
+
+_NOT_EVIDENCE = "Agreement in a small world is a check of the platform, not evidence about MM1."
+
+
+def beside_table(beside: Beside) -> Table:
+    """Every comparison at every column; one row where nothing of it could be tested."""
+    rows: list[Row] = []
+    for comparison in dict.fromkeys(one.comparison.name for one in beside.comparisons):
+        compared = [one for one in beside.comparisons if one.comparison.name == comparison]
+        if any(one.difference for one in compared):
+            rows += [_row(one) for one in compared]
+        else:
+            rows.append(_gap(compared))
+    notes = (
+        "here: mean paired difference ± half-width of its 95 % interval, in points, over the arms that stand for the "
+        "paper's settings. ▲ ▼: p < 0.05, adjusted by Holm over the comparisons of one lesson at one column; "
+        f"≈: within {EQUIVALENCE_MARGIN:g} point (two one-sided tests, 5 %). The paper gives no intervals.",
+        "size: ours over the paper's, where ours is told apart from zero. The tasks differ, so a sign can agree and a "
+        f"size says little. {_NOT_EVIDENCE}",
+    )
+    return Table(
+        name="beside_paper",
+        caption=f"Beside {beside.published.paper}: differences in points",
+        columns=("column", "MM1", "here", "same sign", "size", "missing"),
+        rows=tuple(rows),
+        notes=notes,
+        rows_are="comparison",
+    )
+
+
+def order_table(beside: Beside) -> Table:
+    """Whether the settings of a figure stand in the paper's order."""
+    notes = (
+        "By pairs of settings that have arms, the paper's ties left out. by means: pairs whose means here are in the "
+        "paper's order. told apart: pairs that differ here with p < 0.05, adjusted by Holm over the pairs; same order: "
+        "whether all of these are in the paper's.",
+    )
+    return Table(
+        name="beside_paper_order",
+        caption=f"Beside {beside.published.paper}: the order of the settings",
+        columns=("column", "by means", "told apart", "of these as in MM1", "same order"),
+        rows=tuple(_order(order) for order in beside.orders),
+        notes=notes,
+        rows_are="settings",
+    )
+
+
+def lessons_table(verdicts: tuple[Verdict, ...]) -> Table:
+    """A row for each lesson with its verdict, and below it its claims with the numbers behind it."""
+    rows = []
+    for verdict in verdicts:
+        label = f"{verdict.lesson.statement} ({verdict.lesson.source})"
+        cells = (Cell(mean=None, half_width=None),) * 5
+        rows.append(Row(label=label, baseline=False, heads=True, seeds="", cells=(*cells, _text(verdict.verdict))))
+        rows += [_claim(tested) for tested in verdict.claims]
+    margin = f"{EQUIVALENCE_MARGIN:g} point"
+    notes = (
+        f"MM1: the paper's difference in points; * its own number does not bear the claim out by a margin of {margin}. "
+        "here: mean paired difference ± half-width of its 95 % interval; p adjusted by Holm over the comparisons of "
+        f"the lesson at one column; within: inside {margin} of zero by two one-sided tests at 5 %.",
+        f"higher, lower: supported if p < 0.05 in that direction and not within {margin}; contradicted if in the "
+        f"other, or within. equivalent: supported if within, contradicted if the interval lies outside {margin}. Else, "
+        "and with one seed, the data do not resolve it. A lesson needs every claim; one contradicted claim contradicts "
+        f"it. {_NOT_EVIDENCE}",
+    )
+    return Table(
+        name="lessons",
+        caption="The lessons of MM1 in these records",
+        columns=("claimed", "MM1", "here", "p", f"within {margin}", "verdict"),
+        rows=tuple(rows),
+        notes=notes,
+        rows_are="lesson, and its claims",
+    )
+
+
+def _row(one: Compared) -> Row:
+    label = f"{one.comparison.label} ({one.comparison.source})"
+    published = Cell(mean=one.published, half_width=None, signed=True)
+    missing = _text("; ".join(one.gaps) or "–")
+    if one.difference is None or one.measure is None:
+        none = _text("–")
+        return Row(
+            label=label, baseline=False, seeds="", cells=(_text(one.column), published, none, none, none, missing)
+        )
+    sign, size = _agreement(one.difference, one.measure, one.published)
+    return Row(
+        label=label,
+        baseline=False,
+        seeds=str(one.difference.estimate.seeds),
+        cells=(
+            _text(one.column),
+            published,
+            difference_cell(one.difference, one.measure),
+            _text(sign),
+            _text(size),
+            missing,
+        ),
+    )
+
+
+def _gap(compared: list[Compared]) -> Row:
+    one = compared[0]
+    none = _text("–")
+    return Row(
+        label=f"{one.comparison.label} ({one.comparison.source})",
+        baseline=False,
+        seeds="",
+        cells=(
+            _text("all"),
+            _text(", ".join(f"{shown.column} {shown.published:+.1f}" for shown in compared)),
+            _text("not tested"),
+            none,
+            none,
+            _text("; ".join(dict.fromkeys(gap for shown in compared for gap in shown.gaps))),
+        ),
+    )
+
+
+def _agreement(difference: Difference, measure: Measure, published: float) -> tuple[str, str]:
+    """Whether the sign is the paper's, and our size over the paper's, as far as ours is told apart from zero."""
+    if difference.verdict == "equivalent":
+        return "no difference here", "≈ 0"
+    if difference.verdict == "unclear":
+        return "unclear", "unclear"
+    ours = difference.estimate.mean * measure.scale
+    if abs(published) < 0.05:  # it is printed as 0.0
+        return "none in MM1", "–"
+    ratio = f"× {abs(ours / published):.2g}" if measure.unit == "%" else "–"
+    return "yes" if ours * published > 0 else "no", ratio
+
+
+def _order(order: Order) -> Row:
+    same = "unclear" if not order.resolved else "yes" if order.resolved_alike == order.resolved else "no"
+    return Row(
+        label=f"{order.settings} settings of {order.block.source}",
+        baseline=False,
+        seeds="",
+        cells=tuple(
+            _text(text)
+            for text in (
+                order.column,
+                f"{order.alike} of {order.pairs}",
+                f"{order.resolved} of {order.pairs}",
+                f"{order.resolved_alike} of {order.resolved}" if order.resolved else "–",
+                same,
+            )
+        ),
+    )
+
+
+def _claim(tested: Tested) -> Row:
+    compared = tested.compared
+    label = f"{compared.comparison.label}: {compared.column}"
+    published = _text(f"{compared.published:+.1f}{'' if paper_holds(tested) else ' *'}")
+    if compared.difference is None or compared.measure is None:
+        none = _text("–")
+        gap = _text(f"{tested.verdict}: {'; '.join(compared.gaps)}")
+        return Row(
+            label=label,
+            baseline=False,
+            seeds="",
+            cells=(_text(tested.claim.expected), published, none, none, none, gap),
+        )
+    gaps = f" ({'; '.join(compared.gaps)})" if compared.gaps else ""
+    return Row(
+        label=label,
+        baseline=False,
+        seeds=str(compared.difference.estimate.seeds),
+        cells=(
+            _text(tested.claim.expected),
+            published,
+            difference_cell(compared.difference, compared.measure),
+            _text(spoken_p(compared.difference.p_holm).removeprefix("p ").removeprefix("= ")),
+            _text("yes" if tested.within else "no"),
+            _text(tested.verdict + gaps),
+        ),
+    )
+
+
+def difference_cell(difference: Difference, measure: Measure) -> Cell:
+    within = is_equivalent(difference.estimate, EQUIVALENCE_MARGIN / measure.scale)
+    verdict = difference.verdict if difference.verdict in ("higher", "lower") else "equivalent" if within else ""
+    return Cell(
+        mean=difference.estimate.mean * measure.scale,
+        half_width=difference.estimate.half_width * measure.scale,
+        verdict=verdict,
+        signed=True,
+    )
+
+
+def _text(text: str) -> Cell:
+    return Cell(mean=None, half_width=None, text=text)
