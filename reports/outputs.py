@@ -128,11 +128,11 @@ def _drawn(
 
 
 def _with_published(figure: PageFigure, beside: Beside) -> PageFigure:
-    """With the paper's figure of the same layout; of Fig. 5 the panels that the sweep has arms for, else all."""
+    """With the paper's figure of the same layout; of Fig. 5 the panels that the sweep repeats, else all."""
     blocks = [block for block in beside.published.blocks if block.figure == figure.name]
     if figure.figure is None or not blocks:
         return figure
-    shown = [block for block in blocks if block in beside.blocks] or blocks
+    shown = [block for block in blocks if block in beside.repeated] or blocks
     names = [trace.name for trace in figure.figure.data if trace.showlegend]
     provenance = dict.fromkeys(block.provenance for block in shown)
     return replace(figure, published=published_figure(shown, beside=names), provenance=" ".join(provenance))

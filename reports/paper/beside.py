@@ -40,6 +40,8 @@ class Order:
     block: Block
     column: str
     settings: int
+    seeds: int
+    """Least of any pair."""
     pairs: int
     alike: int
     """Pairs whose means here are in the paper's order."""
@@ -56,8 +58,8 @@ class Beside:
     comparisons: tuple[Compared, ...]
     """By the paper's comparisons and columns; empty where the sweep varies nothing that the paper varied."""
     orders: tuple[Order, ...]
-    blocks: tuple[Block, ...]
-    """Of which at least two settings have arms."""
+    repeated: tuple[Block, ...]
+    """All of whose settings that an arm can stand for have one."""
 
     def find(self, comparison: str, column: str) -> Compared | None:
         """``None`` where the sweep varies nothing that its lesson is about."""
@@ -72,7 +74,7 @@ def beside_the_paper(analysis: Analysis) -> Beside:
     counterparts = Counterparts(analysis.results, published)
     measures = {measure.key: measure for measure in analysis.results.headline}
     scope = counterparts.in_scope()
-    blocks = [block for block in published.blocks if sum(map(counterparts.stands, block.settings)) > 1] if scope else []
+    blocks = published.blocks if scope else ()
     found: dict[tuple[str, str], Compared] = {}
     orders: dict[tuple[str, str], Order] = {}
     for column, key in published.measures.items():
@@ -91,7 +93,9 @@ def beside_the_paper(analysis: Analysis) -> Beside:
         orders=tuple(
             orders[block.name, column] for block in blocks for column in block.columns if (block.name, column) in orders
         ),
-        blocks=tuple(blocks),
+        repeated=tuple(
+            block for block in blocks if all(counterparts.stands(setting) for setting in block.settings if setting.arms)
+        ),
     )
 
 
@@ -159,6 +163,7 @@ def _order(
         block=block,
         column=column,
         settings=len(settings),
+        seeds=min(one.estimate.seeds for one in differences.values()),
         pairs=len(differences),
         alike=sum(one.estimate.mean > 0 for one in differences.values()),
         resolved=len(resolved),

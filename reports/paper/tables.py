@@ -11,14 +11,13 @@ _NOT_EVIDENCE = "Agreement in a small world is a check of the platform, not evid
 
 
 def beside_table(beside: Beside) -> Table:
-    """Every comparison at every column; one row where nothing of it could be tested."""
+    """Every comparison, and below it each column; one row alone where nothing of it could be tested."""
     rows: list[Row] = []
     for comparison in dict.fromkeys(one.comparison.name for one in beside.comparisons):
         compared = [one for one in beside.comparisons if one.comparison.name == comparison]
+        rows.append(_head(compared))
         if any(one.difference for one in compared):
             rows += [_row(one) for one in compared]
-        else:
-            rows.append(_gap(compared))
     notes = (
         "here: mean paired difference ± half-width of its 95 % interval, in points, over the arms that stand for the "
         "paper's settings. ▲ ▼: p < 0.05, adjusted by Holm over the comparisons of one lesson at one column; "
@@ -29,7 +28,7 @@ def beside_table(beside: Beside) -> Table:
     return Table(
         name="beside_paper",
         caption=f"Beside {beside.published.paper}: differences in points",
-        columns=("column", "MM1", "here", "same sign", "size", "missing"),
+        columns=("MM1", "here", "same sign", "size", "missing"),
         rows=tuple(rows),
         notes=notes,
         rows_are="comparison",
@@ -58,8 +57,8 @@ def lessons_table(verdicts: tuple[Verdict, ...]) -> Table:
     rows = []
     for verdict in verdicts:
         label = f"{verdict.lesson.statement} ({verdict.lesson.source})"
-        cells = (Cell(mean=None, half_width=None),) * 5
-        rows.append(Row(label=label, baseline=False, heads=True, seeds="", cells=(*cells, _text(verdict.verdict))))
+        cells = (*(_text(""),) * 5, _text(verdict.verdict))
+        rows.append(Row(label=label, baseline=False, heads=True, seeds="", cells=cells))
         rows += [_claim(tested) for tested in verdict.claims]
     margin = f"{EQUIVALENCE_MARGIN:g} point"
     notes = (
@@ -81,47 +80,27 @@ def lessons_table(verdicts: tuple[Verdict, ...]) -> Table:
     )
 
 
-def _row(one: Compared) -> Row:
-    label = f"{one.comparison.label} ({one.comparison.source})"
-    published = Cell(mean=one.published, half_width=None, signed=True)
-    missing = _text("; ".join(one.gaps) or "–")
-    if one.difference is None or one.measure is None:
-        none = _text("–")
-        return Row(
-            label=label, baseline=False, seeds="", cells=(_text(one.column), published, none, none, none, missing)
-        )
-    sign, size = _agreement(one.difference, one.measure, one.published)
-    return Row(
-        label=label,
-        baseline=False,
-        seeds=str(one.difference.estimate.seeds),
-        cells=(
-            _text(one.column),
-            published,
-            difference_cell(one.difference, one.measure),
-            _text(sign),
-            _text(size),
-            missing,
-        ),
-    )
-
-
-def _gap(compared: list[Compared]) -> Row:
+def _head(compared: list[Compared]) -> Row:
     one = compared[0]
-    none = _text("–")
-    return Row(
-        label=f"{one.comparison.label} ({one.comparison.source})",
-        baseline=False,
-        seeds="",
-        cells=(
-            _text("all"),
-            _text(", ".join(f"{shown.column} {shown.published:+.1f}" for shown in compared)),
-            _text("not tested"),
-            none,
-            none,
-            _text("; ".join(dict.fromkeys(gap for shown in compared for gap in shown.gaps))),
-        ),
-    )
+    cells = (_text(""),) * 4
+    gaps = ""
+    if not any(shown.difference for shown in compared):
+        published = ", ".join(f"{shown.column} {shown.published:+.1f}" for shown in compared)
+        cells = (_text(published), _text("not tested"), _text(""), _text(""))
+        gaps = "; ".join(dict.fromkeys(gap for shown in compared for gap in shown.gaps))
+    label = f"{one.comparison.label} ({one.comparison.source})"
+    return Row(label=label, baseline=False, heads=True, seeds="", cells=(*cells, _text(gaps)))
+
+
+def _row(one: Compared) -> Row:
+    published = Cell(mean=one.published, half_width=None, signed=True)
+    if one.difference is None or one.measure is None:
+        cells = (published, _text("not tested"), _text(""), _text(""))
+    else:
+        sign, size = _agreement(one.difference, one.measure, one.published)
+        cells = (published, difference_cell(one.difference, one.measure), _text(sign), _text(size))
+    seeds = str(one.difference.estimate.seeds) if one.difference else ""
+    return Row(label=one.column, baseline=False, seeds=seeds, cells=(*cells, _text("; ".join(one.gaps))))
 
 
 def _agreement(difference: Difference, measure: Measure, published: float) -> tuple[str, str]:
@@ -142,7 +121,7 @@ def _order(order: Order) -> Row:
     return Row(
         label=f"{order.settings} settings of {order.block.source}",
         baseline=False,
-        seeds="",
+        seeds=str(order.seeds),
         cells=tuple(
             _text(text)
             for text in (
@@ -158,30 +137,19 @@ def _order(order: Order) -> Row:
 
 def _claim(tested: Tested) -> Row:
     compared = tested.compared
-    label = f"{compared.comparison.label}: {compared.column}"
-    published = _text(f"{compared.published:+.1f}{'' if paper_holds(tested) else ' *'}")
-    if compared.difference is None or compared.measure is None:
-        none = _text("–")
-        gap = _text(f"{tested.verdict}: {'; '.join(compared.gaps)}")
-        return Row(
-            label=label,
-            baseline=False,
-            seeds="",
-            cells=(_text(tested.claim.expected), published, none, none, none, gap),
-        )
-    gaps = f" ({'; '.join(compared.gaps)})" if compared.gaps else ""
+    published = f"{compared.published:+.1f}{'' if paper_holds(tested) else ' *'}"
+    gaps = f": {'; '.join(compared.gaps)}" if compared.gaps else ""
+    seeds, ours = "", (_text(""), _text(""), _text(""))
+    if compared.difference is not None and compared.measure is not None:
+        seeds = str(compared.difference.estimate.seeds)
+        p = spoken_p(compared.difference.p_holm).removeprefix("p ").removeprefix("= ")
+        within = "yes" if tested.within else "no"
+        ours = (difference_cell(compared.difference, compared.measure), _text(p), _text(within))
     return Row(
-        label=label,
+        label=f"{compared.comparison.label}: {compared.column}",
         baseline=False,
-        seeds=str(compared.difference.estimate.seeds),
-        cells=(
-            _text(tested.claim.expected),
-            published,
-            difference_cell(compared.difference, compared.measure),
-            _text(spoken_p(compared.difference.p_holm).removeprefix("p ").removeprefix("= ")),
-            _text("yes" if tested.within else "no"),
-            _text(tested.verdict + gaps),
-        ),
+        seeds=seeds,
+        cells=(_text(tested.claim.expected), _text(published), *ours, _text(tested.verdict + gaps)),
     )
 
 
