@@ -108,6 +108,7 @@ def _lesson(verdict: Verdict) -> dict[str, Any]:
         "source": verdict.lesson.source,
         "verdict": verdict.verdict,
         "counts": verdict.counts,
+        "missing": list(dict.fromkeys(gap for tested in verdict.claims for gap in tested.compared.gaps)),
         "claims": [_claim(tested) for tested in verdict.claims],
     }
 

@@ -275,6 +275,32 @@ DATA_SCORES = {
     },
 }
 
+MIXES = {
+    "a": {
+        "100/0": {"captions": 1.0},
+        "66/33": {"captions": 2.0, "interleaved": 1.0},
+        "50/50": {"captions": 0.5, "interleaved": 0.5},
+        "33/66": {"captions": 1.0, "interleaved": 2.0},
+        "0/100": {"interleaved": 1.0},
+    },
+    "b": {
+        "Caption": {"captions": 1.0},
+        "Caption+Text": {"captions": 10.0, "text": 1.0},
+        "Interleaved": {"interleaved": 1.0},
+        "Interleaved+Text": {"interleaved": 10.0, "text": 1.0},
+    },
+    "c": {
+        "100/0": {"captions": 1.0, "interleaved": 1.0},
+        "91/9": {"captions": 0.45, "interleaved": 0.45, "text": 0.1},
+        "86/14": {"captions": 3.0, "interleaved": 3.0, "text": 1.0},
+        "66/33": {"captions": 1.0, "interleaved": 1.0, "text": 1.0},
+    },
+    "d": {
+        "w/o VeCap": {"captions": 10.0, "interleaved": 10.0, "text": 2.0},
+        "w/ VeCap": {"captions": 9.3, "synthetic_captions": 0.7, "interleaved": 10.0, "text": 2.0},
+    },
+}
+
 
 def write_paper_connector(store: Path, **options: Any) -> Path:
     """Figure 4 as a sweep: three connectors at three pairs of resolution and tokens."""
@@ -308,7 +334,7 @@ def write_paper_connector(store: Path, **options: Any) -> Path:
 def write_paper_data(store: Path, panel: str, **options: Any) -> Path:
     """One panel of Figure 5 as a sweep."""
     table = DATA_SCORES[panel]
-    settings = {label: {"data.mix": {"captions": 1.0}} for label in table if label != "title"}
+    settings = {label: {"data.mix": mix} for label, mix in MIXES[panel].items()}
     arms = [
         ArmRecord(
             label=label,

@@ -106,7 +106,7 @@ def _row(one: Compared) -> Row:
 def _agreement(difference: Difference, measure: Measure, published: float) -> tuple[str, str]:
     """Whether the sign is the paper's, and our size over the paper's, as far as ours is told apart from zero."""
     if difference.verdict == "equivalent":
-        return "no difference here", "≈ 0"
+        return "none here", "≈ 0"
     if difference.verdict == "unclear":
         return "unclear", "unclear"
     ours = difference.estimate.mean * measure.scale
