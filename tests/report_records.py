@@ -6,7 +6,7 @@ items are answered, with a difficulty that arms share, so that pairs of arms are
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -353,3 +353,49 @@ def write_paper_data(store: Path, panel: str, **options: Any) -> Path:
         "items": 1000,
     }
     return write_sweep(store, f"data_{panel}", arms, **(defaults | options))
+
+
+# The micro world's connectors with scores to order, to be laid beside the paper's.
+
+MICRO_SIZES = {"24/4": (24, 4), "48/4": (48, 4), "48/9": (48, 9)}
+ALIKE = {"0": 40.0, "4": 60.0, "8": 62.0}
+"""Scores of arms that nothing distinguishes."""
+
+
+def write_micro_connector(
+    store: Path,
+    gain: Callable[[str, int, int], float],
+    *,
+    kinds: Sequence[str] = tuple(CONNECTORS),
+    states: Mapping[tuple[str, str], Mapping[int, str]] | None = None,
+    **options: Any,
+) -> Path:
+    """Kinds by sizes; ``gain(kind, resolution, tokens)`` raises every score of an arm. States by kind and size."""
+    sizes = {
+        label: {"image.resolution": resolution, "connector.num_tokens": tokens}
+        for label, (resolution, tokens) in MICRO_SIZES.items()
+    }
+    arms = [
+        ArmRecord(
+            label=f"{kind} {size}",
+            values={"kind": kind, "size": size},
+            settings={"connector.kind": kind, **sizes[size]},
+            scores={shots: score + gain(kind, *MICRO_SIZES[size]) for shots, score in ALIKE.items()},
+            states=(states or {}).get((kind, size), {}),
+        )
+        for kind in kinds
+        for size in sizes
+    ]
+    defaults: dict[str, Any] = {
+        "axes": [axis("kind", {kind: {"connector.kind": kind} for kind in kinds}), axis("size", sizes)],
+        "figures": ["connector"],
+        "tasks": ("colour",),
+        "items": 500,
+        "seeds": range(4),
+    }
+    return write_sweep(store, "sizes", arms, **(defaults | options))
+
+
+def as_the_paper_says(kind: str, resolution: int, tokens: int) -> float:
+    """Resolution and tokens help, the kind does nothing."""
+    return 10.0 * (resolution == 48) + 12.0 * (tokens == 9)

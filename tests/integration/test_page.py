@@ -73,6 +73,35 @@ def test_the_page_draws_its_figures_and_fetches_nothing(report, tmp_path):
     assert asked_for(log) == ["http://127.0.0.1:9/picture.png"]
 
 
+def test_the_published_numbers_are_hidden_until_the_switch_is_turned(report, tmp_path):
+    """The switch takes the focus of the keyboard; a click on its label turns it, and a click on it turns it back."""
+    page = (report[0] / "index.html").read_text(encoding="utf-8")
+    probe = """<script>
+    window.addEventListener("load", async () => {
+      const switched = document.getElementById("published-switch");
+      const place = document.getElementById("figure-connector-published");
+      const seen = () => [place, document.getElementById("beside-the-paper")].map(one => one.offsetHeight > 0);
+      const said = [[switched.checked, ...seen()]];
+      switched.focus();
+      said.push(document.activeElement === switched);
+      document.querySelector(".switch span").click();
+      await new Promise(resolve => setTimeout(resolve, 2000));
+      said.push([switched.checked, ...seen()], place.textContent.includes("62.5"));
+      switched.click();
+      said.push([switched.checked, ...seen()]);
+      document.title = JSON.stringify(said);
+    });
+    </script></body>"""
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.replace("</body>", probe), encoding="utf-8")
+    log = tmp_path / "net.json"
+    opened = browse(probed, tmp_path, "--dump-dom", f"--log-net-log={log}")
+    said = json.loads(re.search(r"<title>(.*?)</title>", opened.stdout)[1])
+    assert said == [[False, False, False], True, [True, True, True], True, [False, False, False]]
+    assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
+    assert asked_for(log) == []
+
+
 @pytest.mark.parametrize(("scheme", "flag"), [("light", 1), ("dark", 0)])
 def test_the_page_follows_the_readers_colour_scheme(report, tmp_path, scheme, flag):
     shot = tmp_path / f"{scheme}.png"

@@ -1,8 +1,7 @@
-"""Beside the paper: its numbers are traceable, arms stand for its settings by data alone, verdicts follow the records."""
+"""Beside the paper: its numbers are traceable, arms stand for its settings by data alone, gaps are said."""
 
 import json
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from report_records import (
     MIXES,
     RESOLUTIONS,
     ArmRecord,
+    as_the_paper_says,
     axis,
+    write_micro_connector,
     write_paper_connector,
     write_paper_data,
     write_sweep,
@@ -25,15 +26,13 @@ from reports.build import build_report
 from reports.figures.published import MARK, published_figure
 from reports.frame import Results
 from reports.paper.beside import beside_the_paper
-from reports.paper.lessons import CONTRADICTED, SUPPORTED, UNRESOLVED, UNTESTED, lessons, paper_holds
+from reports.paper.lessons import UNTESTED, lessons, paper_holds
 from reports.paper.published import EXPECTED, mm1
 from reports.paper.tables import beside_table, lessons_table, order_table
 from reports.records import read_records
 from reports.tables import to_html, to_latex, to_markdown
 
 ROOT = Path(__file__).parents[2]
-SIZES = {"24/4": (24, 4), "48/4": (48, 4), "48/9": (48, 9)}
-ALIKE = {"0": 40.0, "4": 60.0, "8": 62.0}
 
 
 def load(folder):
@@ -42,39 +41,6 @@ def load(folder):
 
 def verdicts(beside):
     return {verdict.lesson.name: verdict for verdict in lessons(beside)}
-
-
-def connector_sweep(
-    store,
-    gain: Callable[[str, int, int], float],
-    *,
-    kinds=tuple(CONNECTORS),
-    sizes=tuple(SIZES),
-    states=None,
-    **options,
-):
-    """Kinds by sizes of the micro world; every score of an arm is raised by ``gain(kind, resolution, tokens)``."""
-    values = {
-        label: dict(zip(("image.resolution", "connector.num_tokens"), SIZES[label], strict=True)) for label in sizes
-    }
-    arms = [
-        ArmRecord(
-            label=f"{kind} {size}",
-            values={"kind": kind, "size": size},
-            settings={"connector.kind": kind, **values[size]},
-            scores={shots: score + gain(kind, *SIZES[size]) for shots, score in ALIKE.items()},
-            states=(states or {}).get((kind, size), {}),
-        )
-        for kind in kinds
-        for size in sizes
-    ]
-    axes = [axis("kind", {kind: {"connector.kind": kind} for kind in kinds}), axis("size", values)]
-    defaults = {"axes": axes, "figures": ["connector"], "tasks": ("colour", "digit"), "items": 2000, "seeds": range(4)}
-    return write_sweep(store, "sizes", arms, **(defaults | options))
-
-
-def as_the_paper_says(kind, resolution, tokens):
-    return 10.0 * (resolution == 48) + 12.0 * (tokens == 9)
 
 
 # ---- the data
@@ -212,7 +178,7 @@ def test_a_sweep_that_varies_nothing_of_the_paper_s_has_no_lessons(tmp_path):
 
 
 def test_where_a_sweep_has_some_of_the_terms_both_sides_are_over_these(tmp_path):
-    beside = load(connector_sweep(tmp_path, as_the_paper_says, kinds=("c_abstractor",)))
+    beside = load(write_micro_connector(tmp_path, as_the_paper_says, kinds=("c_abstractor",)))
     tokens = beside.find("tokens", "4-shot")
     assert tokens.published == pytest.approx(57.4 - 58.7)
     assert tokens.terms == 1
@@ -223,7 +189,7 @@ def test_where_a_sweep_has_some_of_the_terms_both_sides_are_over_these(tmp_path)
 
 def test_an_arm_that_did_not_finish_is_a_gap_on_both_sides(tmp_path):
     states = {("c_abstractor", "48/9"): dict.fromkeys(range(4), "failed")}
-    tokens = load(connector_sweep(tmp_path, as_the_paper_says, states=states)).find("tokens", "4-shot")
+    tokens = load(write_micro_connector(tmp_path, as_the_paper_says, states=states)).find("tokens", "4-shot")
     assert tokens.terms == 2
     assert tokens.published == pytest.approx(((59.1 - 57.0) + (58.2 - 56.0)) / 2)
     assert any(gap.startswith("no scores") and "C-Abstractor" in gap for gap in tokens.gaps)
@@ -268,119 +234,11 @@ def test_what_the_arms_do_not_set_is_taken_from_the_base(tmp_path):
     assert any("AIM" in gap for gap in beside.find("encoder_objective", "0-shot").gaps)
 
 
-def test_the_encoder_s_lesson_is_about_two_effects_and_their_sizes(tmp_path):
-    def sweep(objective_gain, resolution_gain):
-        settings = {
-            (objective, size): {"encoder.objective": objective, "image.resolution": size}
-            for objective in ("aim", "clip")
-            for size in (24, 48)
-        }
-        arms = [
-            ArmRecord(
-                label=f"{objective} {size}",
-                settings=own,
-                scores={
-                    shots: score + objective_gain * (objective == "clip") + resolution_gain * (size == 48)
-                    for shots, score in ALIKE.items()
-                },
-            )
-            for (objective, size), own in settings.items()
-        ]
-        name = f"e{objective_gain}{resolution_gain}"
-        return load(write_sweep(tmp_path, name, arms, tasks=("colour", "digit"), items=1000))
-
-    agreeing = sweep(3, 12)
-    assert verdicts(agreeing)["encoder_resolution"].verdict == SUPPORTED
-    beyond = agreeing.find("encoder_resolution_minus_objective", "0-shot")
-    assert 100 * beyond.difference.estimate.mean == pytest.approx(12 - 3, abs=0.2)
-    assert beyond.published == pytest.approx(3.0 - 0.3)
-    assert verdicts(sweep(20, 5))["encoder_resolution"].verdict == CONTRADICTED
-    assert verdicts(sweep(-20, 5))["encoder_resolution"].verdict == CONTRADICTED, "whichever way the other one goes"
-
-
-# ---- verdicts
-
-
-def test_a_sweep_that_agrees_supports_the_lessons(tmp_path):
-    found = verdicts(load(connector_sweep(tmp_path, as_the_paper_says)))
-    assert found["tokens_and_resolution"].verdict == SUPPORTED
-    assert found["connector_kind"].verdict == SUPPORTED
-    assert {one.within for one in found["connector_kind"].claims} == {True}
-    assert found["encoder_resolution"].verdict == UNTESTED
-
-
-def test_a_sweep_that_disagrees_contradicts_them(tmp_path):
-    def gain(kind, resolution, tokens):
-        return -8.0 * (tokens == 9) + 9.0 * (kind == "attention_pool")
-
-    found = verdicts(load(connector_sweep(tmp_path, gain)))
-    assert found["tokens_and_resolution"].verdict == CONTRADICTED
-    assert found["connector_kind"].verdict == CONTRADICTED
-    by_claim = {(one.claim.comparison, one.claim.column): one.verdict for one in found["connector_kind"].claims}
-    assert by_claim["attention_pool", "0-shot"] == CONTRADICTED
-    assert by_claim["c_abstractor", "0-shot"] == SUPPORTED
-
-
-def test_an_effect_within_the_margin_contradicts_a_lesson_that_something_helps(tmp_path):
-    def gain(kind, resolution, tokens):
-        return 12.0 * (tokens == 9)
-
-    found = verdicts(load(connector_sweep(tmp_path, gain)))["tokens_and_resolution"]
-    assert found.verdict == CONTRADICTED
-    assert {one.verdict for one in found.claims if one.claim.comparison == "tokens"} == {SUPPORTED}
-    assert {one.verdict for one in found.claims if one.claim.comparison == "resolution"} == {CONTRADICTED}
-
-
-def test_a_sweep_that_is_too_small_resolves_nothing_and_a_large_p_supports_no_lesson(tmp_path):
-    def gain(kind, resolution, tokens):
-        return 2.0 * (tokens == 9)
-
-    found = verdicts(load(connector_sweep(tmp_path, gain, items=40, seeds=(0, 1), seed_spread=3.0)))
-    assert found["tokens_and_resolution"].verdict == UNRESOLVED
-    assert found["connector_kind"].verdict == UNRESOLVED
-    assert all(one.compared.difference.p_holm > 0.05 for one in found["connector_kind"].claims)
-
-
-def test_one_seed_resolves_nothing_however_many_items(tmp_path):
-    found = verdicts(load(connector_sweep(tmp_path, as_the_paper_says, seeds=(0,))))
-    assert found["tokens_and_resolution"].verdict == UNRESOLVED
-    assert found["tokens_and_resolution"].claims[0].compared.difference.p_holm < 0.05
-
-
-def test_missing_arms_leave_a_lesson_untested_unless_others_contradict_it(tmp_path):
-    def mixes(store, few_shot):
-        arms = [
-            ArmRecord(label="captions", settings={"data.mix": {"captions": 1.0}}, scores={**ALIKE, "text_core": 20.0}),
-            ArmRecord(
-                label="interleaved",
-                settings={"data.mix": {"interleaved": 1.0}},
-                scores={"0": 30.0, "4": few_shot, "8": few_shot, "text_core": 40.0},
-            ),
-        ]
-        return verdicts(load(write_sweep(store, "mix", arms, items=1000)))
-
-    agreeing = mixes(tmp_path / "a", 75.0)
-    assert agreeing["interleaved_and_captions"].verdict == UNTESTED
-    assert "4 supported" in agreeing["interleaved_and_captions"].counts
-    assert agreeing["text"].verdict == UNTESTED
-    assert mixes(tmp_path / "b", 40.0)["interleaved_and_captions"].verdict == CONTRADICTED
-
-
-def test_a_column_that_was_not_evaluated_is_a_gap(tmp_path):
-    arms = [
-        ArmRecord(label=label, settings={"data.mix": mix}, scores={"4": 40.0 + 20 * index})
-        for index, (label, mix) in enumerate(list(MIXES["a"].items())[:3])
-    ]
-    beside = load(write_sweep(tmp_path, "mix", arms))
-    assert beside.find("interleaved_50", "4-shot").difference is not None
-    assert beside.find("interleaved_50", "TextCore").gaps == ("TextCore was not evaluated",)
-
-
 # ---- tables, page, files
 
 
 def test_the_table_says_sign_and_size_only_where_ours_is_told_apart(tmp_path):
-    table = beside_table(load(connector_sweep(tmp_path, as_the_paper_says)))
+    table = beside_table(load(write_micro_connector(tmp_path, as_the_paper_says)))
     labels = [row.label for row in table.rows]
     tokens = table.rows[labels.index("64 to 144 image tokens at 336 px, mean over the kinds (Fig. 4)") + 1]
     assert tokens.label == "0-shot"
@@ -391,29 +249,33 @@ def test_the_table_says_sign_and_size_only_where_ours_is_told_apart(tmp_path):
     assert (sign.text, size.text, missing.text) == ("yes", "× 12", "")
     kind = table.rows[labels.index("C-Abstractor instead of average pooling, mean over the sizes (Fig. 4)") + 1]
     assert [cell.text for cell in kind.cells[2:4]] == ["none here", "≈ 0"]
-    gap = (
-        table.rows[labels.index("CLIP ViT-L instead of AIM_600M, 224 px (Table 1)")] if "CLIP" in str(labels) else None
-    )
-    assert gap is None or "no arm" in gap.cells[-1].text
+    gap = table.rows[labels.index("CLIP ViT-L instead of AIM_600M, 224 px (Table 1)")]
+    assert (gap.cells[1].text, gap.cells[-1].text) == ("not tested", "no arm for CLIP ViT-L 224px and AIM_600M 224px")
 
 
 def test_an_opposite_sign_and_an_unclear_one_are_said(tmp_path):
-    opposite = load(connector_sweep(tmp_path / "a", lambda kind, resolution, tokens: -9.0 * (tokens == 9)))
+    opposite = load(write_micro_connector(tmp_path / "a", lambda kind, resolution, tokens: -9.0 * (tokens == 9)))
     assert "no" in {row.cells[2].text for row in beside_table(opposite).rows}
-    small = load(connector_sweep(tmp_path / "b", as_the_paper_says, items=20, seeds=(0, 1), seed_spread=8.0))
+    small = load(write_micro_connector(tmp_path / "b", as_the_paper_says, items=20, seeds=(0, 1), seed_spread=8.0))
     assert "unclear" in {row.cells[2].text for row in beside_table(small).rows}
 
 
 def test_the_order_of_settings_counts_pairs_that_are_told_apart(tmp_path):
-    as_published = load(write_paper_data(tmp_path / "a", "a", seeds=(0, 1, 2), items=2000))
+    as_published = load(write_paper_data(tmp_path / "a", "a", seeds=(0, 1, 2), tasks=("colour",), items=1000))
     rows = {row.cells[0].text: [cell.text for cell in row.cells[1:]] for row in order_table(as_published).rows}
     assert rows["4-shot"][0] == "10 of 10"
     assert rows["4-shot"][-1] == "yes"
-    turned = {label: {shots: 100.0 - score for shots, score in zip(("text_core", "0", "4", "8"), DATA_SCORES["a"][label])}
-              for label in MIXES["a"]}  # fmt: skip
-    arms = [ArmRecord(label=label, settings={"data.mix": MIXES["a"][label]}, scores=turned[label]) for label in turned]
-    rows = {row.cells[0].text: [cell.text for cell in row.cells[1:]]
-            for row in order_table(load(write_sweep(tmp_path / "b", "mix", arms, items=2000))).rows}  # fmt: skip
+    shots = ("text_core", "0", "4", "8")
+    arms = [
+        ArmRecord(
+            label=label,
+            settings={"data.mix": mix},
+            scores={shot: 100.0 - score for shot, score in zip(shots, DATA_SCORES["a"][label], strict=True)},
+        )
+        for label, mix in MIXES["a"].items()
+    ]
+    turned = order_table(load(write_sweep(tmp_path / "b", "mix", arms, tasks=("colour",), items=1000)))
+    rows = {row.cells[0].text: [cell.text for cell in row.cells[1:]] for row in turned.rows}
     assert rows["4-shot"][0] == "0 of 10"
     assert rows["4-shot"][-1] == "no"
 
@@ -461,7 +323,7 @@ def tags(page):
 
 
 def test_the_page_has_a_switch_that_is_off_labelled_and_governs_what_is_published(tmp_path):
-    folder = connector_sweep(tmp_path, as_the_paper_says, items=100)
+    folder = write_micro_connector(tmp_path, as_the_paper_says, items=100)
     summary = build_report(folder, store=tmp_path, output=folder / "report", images=False)
     page = folder / "report/index.html"
     found = tags(page)
@@ -483,7 +345,7 @@ def test_the_page_has_a_switch_that_is_off_labelled_and_governs_what_is_publishe
 
 
 def test_the_summary_has_the_numbers_behind_a_verdict(tmp_path):
-    folder = connector_sweep(tmp_path, as_the_paper_says, items=400)
+    folder = write_micro_connector(tmp_path, as_the_paper_says, items=400)
     summary = build_report(folder, store=tmp_path, output=folder / "report", images=False)
     lesson = next(lesson for lesson in summary["lessons"] if lesson["name"] == "tokens_and_resolution")
     claim = lesson["claims"][0]
@@ -497,7 +359,7 @@ def test_the_summary_has_the_numbers_behind_a_verdict(tmp_path):
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    first, second = (connector_sweep(tmp_path / name, as_the_paper_says, items=50) for name in "ab")
+    first, second = (write_micro_connector(tmp_path / name, as_the_paper_says, items=50) for name in "ab")
     for folder in (first, second):
         build_report(folder, store=folder.parent.parent, output=folder / "report", images=False)
     for name in ("index.html", "summary.json", "tables/lessons.tex", "tables/beside_paper.md"):
@@ -517,7 +379,7 @@ def test_texts_of_users_cannot_become_markup(tmp_path):
 
 
 def test_words_in_cells_are_escaped_for_every_format(tmp_path):
-    beside = load(connector_sweep(tmp_path, as_the_paper_says, items=50, kinds=("average_pool",)))
+    beside = load(write_micro_connector(tmp_path, as_the_paper_says, items=50, kinds=("average_pool",)))
     for table in (beside_table(beside), lessons_table(lessons(beside))):
         assert "AIM_600M" not in to_latex(table).replace(r"AIM\_600M", "")
         markdown = [line for line in to_markdown(table).splitlines() if line.startswith("|")]

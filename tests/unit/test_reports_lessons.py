@@ -1,0 +1,123 @@
+"""Verdicts on the paper's lessons follow the records: tested differences, never a large p, never a missing arm."""
+
+import pytest
+from report_records import ALIKE, MIXES, ArmRecord, as_the_paper_says, write_micro_connector, write_sweep
+
+from reports.analysis import analyse
+from reports.frame import Results
+from reports.paper.beside import beside_the_paper
+from reports.paper.lessons import CONTRADICTED, SUPPORTED, UNRESOLVED, UNTESTED, lessons
+from reports.records import read_records
+
+
+def load(folder):
+    return beside_the_paper(analyse(Results(read_records(folder, store=folder.parent.parent))))
+
+
+def verdicts(beside):
+    return {verdict.lesson.name: verdict for verdict in lessons(beside)}
+
+
+def test_the_encoder_s_lesson_is_about_two_effects_and_their_sizes(tmp_path):
+    def sweep(objective_gain, resolution_gain):
+        settings = {
+            (objective, size): {"encoder.objective": objective, "image.resolution": size}
+            for objective in ("aim", "clip")
+            for size in (24, 48)
+        }
+        arms = [
+            ArmRecord(
+                label=f"{objective} {size}",
+                settings=own,
+                scores={
+                    shots: score + objective_gain * (objective == "clip") + resolution_gain * (size == 48)
+                    for shots, score in ALIKE.items()
+                },
+            )
+            for (objective, size), own in settings.items()
+        ]
+        name = f"e{objective_gain}{resolution_gain}"
+        return load(write_sweep(tmp_path, name, arms, tasks=("colour", "digit"), items=1000))
+
+    agreeing = sweep(3, 12)
+    assert verdicts(agreeing)["encoder_resolution"].verdict == SUPPORTED
+    beyond = agreeing.find("encoder_resolution_minus_objective", "0-shot")
+    assert 100 * beyond.difference.estimate.mean == pytest.approx(12 - 3, abs=0.2)
+    assert beyond.published == pytest.approx(3.0 - 0.3)
+    assert verdicts(sweep(20, 5))["encoder_resolution"].verdict == CONTRADICTED
+    assert verdicts(sweep(-20, 5))["encoder_resolution"].verdict == CONTRADICTED, "whichever way the other one goes"
+
+
+def test_a_sweep_that_agrees_supports_the_lessons(tmp_path):
+    found = verdicts(load(write_micro_connector(tmp_path, as_the_paper_says)))
+    assert found["tokens_and_resolution"].verdict == SUPPORTED
+    assert found["connector_kind"].verdict == SUPPORTED
+    assert {one.within for one in found["connector_kind"].claims} == {True}
+    assert found["encoder_resolution"].verdict == UNTESTED
+
+
+def test_a_sweep_that_disagrees_contradicts_them(tmp_path):
+    def gain(kind, resolution, tokens):
+        return -8.0 * (tokens == 9) + 9.0 * (kind == "attention_pool")
+
+    found = verdicts(load(write_micro_connector(tmp_path, gain)))
+    assert found["tokens_and_resolution"].verdict == CONTRADICTED
+    assert found["connector_kind"].verdict == CONTRADICTED
+    by_claim = {(one.claim.comparison, one.claim.column): one.verdict for one in found["connector_kind"].claims}
+    assert by_claim["attention_pool", "0-shot"] == CONTRADICTED
+    assert by_claim["c_abstractor", "0-shot"] == SUPPORTED
+
+
+def test_an_effect_within_the_margin_contradicts_a_lesson_that_something_helps(tmp_path):
+    def gain(kind, resolution, tokens):
+        return 12.0 * (tokens == 9)
+
+    found = verdicts(load(write_micro_connector(tmp_path, gain)))["tokens_and_resolution"]
+    assert found.verdict == CONTRADICTED
+    assert {one.verdict for one in found.claims if one.claim.comparison == "tokens"} == {SUPPORTED}
+    assert {one.verdict for one in found.claims if one.claim.comparison == "resolution"} == {CONTRADICTED}
+
+
+def test_a_sweep_that_is_too_small_resolves_nothing_and_a_large_p_supports_no_lesson(tmp_path):
+    def gain(kind, resolution, tokens):
+        return 2.0 * (tokens == 9)
+
+    found = verdicts(load(write_micro_connector(tmp_path, gain, items=40, seeds=(0, 1), seed_spread=3.0)))
+    assert found["tokens_and_resolution"].verdict == UNRESOLVED
+    assert found["connector_kind"].verdict == UNRESOLVED
+    assert all(one.compared.difference.p_holm > 0.05 for one in found["connector_kind"].claims)
+
+
+def test_one_seed_resolves_nothing_however_many_items(tmp_path):
+    found = verdicts(load(write_micro_connector(tmp_path, as_the_paper_says, seeds=(0,))))
+    assert found["tokens_and_resolution"].verdict == UNRESOLVED
+    assert found["tokens_and_resolution"].claims[0].compared.difference.p_holm < 0.05
+
+
+def test_missing_arms_leave_a_lesson_untested_unless_others_contradict_it(tmp_path):
+    def mixes(store, few_shot):
+        arms = [
+            ArmRecord(label="captions", settings={"data.mix": {"captions": 1.0}}, scores={**ALIKE, "text_core": 20.0}),
+            ArmRecord(
+                label="interleaved",
+                settings={"data.mix": {"interleaved": 1.0}},
+                scores={"0": 30.0, "4": few_shot, "8": few_shot, "text_core": 40.0},
+            ),
+        ]
+        return verdicts(load(write_sweep(store, "mix", arms, items=1000)))
+
+    agreeing = mixes(tmp_path / "a", 75.0)
+    assert agreeing["interleaved_and_captions"].verdict == UNTESTED
+    assert "4 supported" in agreeing["interleaved_and_captions"].counts
+    assert agreeing["text"].verdict == UNTESTED
+    assert mixes(tmp_path / "b", 40.0)["interleaved_and_captions"].verdict == CONTRADICTED
+
+
+def test_a_column_that_was_not_evaluated_is_a_gap(tmp_path):
+    arms = [
+        ArmRecord(label=label, settings={"data.mix": mix}, scores={"4": 40.0 + 20 * index})
+        for index, (label, mix) in enumerate(list(MIXES["a"].items())[:3])
+    ]
+    beside = load(write_sweep(tmp_path, "mix", arms))
+    assert beside.find("interleaved_50", "4-shot").difference is not None
+    assert beside.find("interleaved_50", "TextCore").gaps == ("TextCore was not evaluated",)
