@@ -121,3 +121,18 @@ def test_a_column_that_was_not_evaluated_is_a_gap(tmp_path):
     beside = load(write_sweep(tmp_path, "mix", arms))
     assert beside.find("interleaved_50", "4-shot").difference is not None
     assert beside.find("interleaved_50", "TextCore").gaps == ("TextCore was not evaluated",)
+
+
+def test_p_is_adjusted_over_the_comparisons_of_one_lesson_alone(tmp_path):
+    beside = load(write_micro_connector(tmp_path, lambda *_: 0.0, items=50, seed_spread=3.0))
+    for column in ("0-shot", "4-shot", "8-shot"):
+        raw = {
+            one.comparison.name: one.difference.p
+            for one in beside.comparisons
+            if one.column == column and one.difference
+        }
+        tokens, resolution = (beside.find(name, column).difference for name in ("tokens", "resolution"))
+        assert min(tokens.p_holm, resolution.p_holm) == pytest.approx(min(1, 2 * min(raw["tokens"], raw["resolution"])))
+        kinds = ("attention_pool", "c_abstractor", "c_abstractor_attention")
+        adjusted = [beside.find(name, column).difference.p_holm for name in kinds]
+        assert min(adjusted) == pytest.approx(min(1, 3 * min(raw[name] for name in kinds)))
