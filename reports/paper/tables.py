@@ -137,7 +137,7 @@ def _order(order: Order) -> Row:
 
 def _claim(tested: Tested) -> Row:
     compared = tested.compared
-    published = f"{compared.published:+.1f}{'' if paper_holds(tested) else ' *'}"
+    published = f"{compared.published:+.1f}{'' if paper_holds(tested) else '*'}"
     gaps = f": {'; '.join(compared.gaps)}" if compared.gaps else ""
     seeds, ours = "", (_text(""), _text(""), _text(""))
     if compared.difference is not None and compared.measure is not None:
