@@ -16,7 +16,9 @@ from reports.style import INTERFACE, VERDICT_COLOURS, VERDICT_SYMBOLS, verbatim
 MOST_ROWS = 40
 """Rows drawn; the tables have all of them."""
 
-_ROW, _PANEL, _TOP, _BOTTOM, _GAP = 24, 210, 64, 52, 16
+_ROW, _TOP, _BOTTOM, _GAP = 24, 64, 52, 16
+_PAGE, _LEAST_PANEL, _MOST_PANEL = 1200, 130, 210
+"""Widths: of a report's page, and of a panel, which is narrower where labels are long."""
 _MEANINGS = {
     "higher": "higher (adjusted p < 0.05)",
     "lower": "lower (adjusted p < 0.05)",
@@ -54,7 +56,8 @@ def effects(analysis: Analysis) -> Figure:
     if not measures:
         raise ReportError("no arm has scores yet; run the sweep first")
     left = 20 + max((8.2 if row.heading else 7.0) * len(row.label) for row in rows)  # bold letters are wider
-    width = left + len(measures) * (_PANEL + _GAP)
+    panel = min(_MOST_PANEL, max(_LEAST_PANEL, (_PAGE - left) / len(measures) - _GAP))
+    width = left + len(measures) * (panel + _GAP)
     height = _TOP + _ROW * len(rows) + _BOTTOM
     bottom, top = _BOTTOM / height, 1 - _TOP / height
     parts: dict[str, Any] = {"annotations": [], "shapes": []}
@@ -62,8 +65,8 @@ def effects(analysis: Analysis) -> Figure:
     named: set[str] = set()
     for number, measure in enumerate(measures):
         suffix = "" if number == 0 else str(number + 1)
-        start = left + number * (_PANEL + _GAP)
-        domain = (start / width, (start + _PANEL) / width)
+        start = left + number * (panel + _GAP)
+        domain = (start / width, (start + panel) / width)
         for kind in _MEANINGS:
             points = [(row.dots[measure.key], y) for y, row in enumerate(rows) if measure.key in row.dots]
             points = [(dot, y) for dot, y in points if dot.kind == kind]
