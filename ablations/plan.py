@@ -90,6 +90,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "seeds": list(sweep.seeds),
         "objective": asdict(sweep.objective),
         "figures": list(sweep.figures),
+        "margin": sweep.margin,
         "axes": [_axis_document(axis, plan.arms) for axis in sweep.axes],
         "baseline": baseline.key if baseline else None,
         "base": _base_document(sweep),

@@ -168,6 +168,8 @@ class Sweep:
     objective: Objective = field(default_factory=Objective)
     resources: Resources = field(default_factory=Resources)
     figures: tuple[str, ...] = ()
+    margin: float = 1.0
+    """Points by which two arms may differ and still count as alike."""
     baseline: Mapping[str, str] | None = None
     """Axis name to value label of the arm that the others are compared with; by default the arm equal to the base."""
 

@@ -66,6 +66,9 @@ class SweepFile:
     """What one trial asks for."""
     figures: tuple[Literal["connector", "data_mix", "encoder"], ...] = ()
     """Figures in the paper's style, beside the effects and tables that every report has."""
+    margin: float = 1.0
+    """Points (hundredths of a score) by which two arms may differ and still count as alike: what a report calls
+    equivalent is tested to lie within."""
     baseline: Any = None
     """The arm that others are compared with: the label of its value on each axis. By default the arm equal to the
     base."""
@@ -105,6 +108,7 @@ def read_sweep(file: Path, *, digest_of: Callable[[Path], str] = digest) -> Swee
         objective=raw.objective,
         resources=raw.resources,
         figures=raw.figures,
+        margin=raw.margin,
         baseline=baseline,
     )
 
@@ -253,6 +257,7 @@ def _check_rest(
         ("resources", "time"),
         f'{resources.time!r} is not hours:minutes:seconds, such as "4:00:00"',
     )
+    require(raw.margin > 0, ("margin",), f"{raw.margin:g} must be positive: no two arms are exactly alike")
     keys = {key for axis in axes for key in axis.keys}
     for index, name in enumerate(raw.figures):
         needed = FIGURE_AXES.get(name)

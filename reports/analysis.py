@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from reports.frame import Arm, Measure, Results
+from reports.frame import POINT, Arm, Measure, Results
 from reports.statistics import Estimate, estimate, holm, is_equivalent, p_values
 
 Key = TypeVar("Key")
@@ -19,8 +19,6 @@ Contrast = Mapping[str, float]
 """Weights by arm key that come to zero: one arm minus another, or a difference of differences."""
 
 LEVEL = 0.05
-EQUIVALENCE_MARGIN = 1.0
-"""In shown units (points): within this of zero, by two one-sided tests, a difference counts as none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +31,10 @@ class Difference:
     """Adjusted over the comparisons of the same measure."""
     verdict: str
     """``higher``, ``lower`` (adjusted p below 0.05), ``equivalent`` (within the margin), or ``unclear``."""
+    within: bool
+    """Whether it is within the sweep's margin of zero by two one-sided tests, higher or lower though it may be."""
+    margin: float
+    """That margin, in stored units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,15 +109,17 @@ def compare(results: Results, contrasts: Mapping[Key, Sequence[Contrast]], measu
     estimates = {key: _estimate(results, parts, measure) for key, parts in contrasts.items()}
     known = {key: estimate for key, estimate in estimates.items() if estimate is not None}
     raw = p_values(list(known.values()))
+    margin = results.margin * POINT
     compared = {}
     for (key, contrast), p, adjusted in zip(known.items(), raw, holm(raw), strict=True):
+        within = is_equivalent(contrast, margin)
         if adjusted < LEVEL:
             verdict = "higher" if contrast.mean > 0 else "lower"
-        elif is_equivalent(contrast, EQUIVALENCE_MARGIN / measure.scale):
-            verdict = "equivalent"
         else:
-            verdict = "unclear"
-        compared[key] = Difference(estimate=contrast, p=p, p_holm=adjusted, verdict=verdict)
+            verdict = "equivalent" if within else "unclear"
+        compared[key] = Difference(
+            estimate=contrast, p=p, p_holm=adjusted, verdict=verdict, within=within, margin=margin
+        )
     return compared
 
 

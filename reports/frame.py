@@ -19,6 +19,9 @@ from reports.statistics import FRACTION
 CIDER = "cider_d"
 """The one metric that is not a fraction."""
 
+POINT = 0.01
+"""A point in stored units, of fractions and of CIDEr-D, which the paper shows a hundredfold."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -82,6 +85,8 @@ class Results:
     def __init__(self, records: SweepRecords) -> None:
         self.records = records
         self.plan = records.plan
+        self.margin = float(records.plan.get("margin", 1.0))
+        """Points by which two arms may differ and still count as alike."""
         self.arms = tuple(_arm(planned) for planned in records.plan["arms"])
         self._tables: dict[str, dict[str, np.ndarray]] = {}
         self._ids: dict[bytes, np.ndarray] = {}

@@ -62,7 +62,7 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
     if analysis.axis_effects:
         tables["effects"] = effects_table(analysis)
     if verdicts:
-        tables |= {"beside_paper": beside_table(beside), "lessons": lessons_table(verdicts)}
+        tables |= {"beside_paper": beside_table(beside), "lessons": lessons_table(verdicts, beside.margin)}
     if beside.orders:
         tables["beside_paper_order"] = order_table(beside)
     tasks = task_tables(analysis)
@@ -111,7 +111,7 @@ def _figures(analysis: Analysis) -> list[PageFigure]:
         draw, caption = _DRAWN[name]
         figures.append(_drawn(analysis, name, draw, caption + _BARS, adapts=False))
     caption = (
-        "Effect of each value of each axis, paired by seed and item, with 95 % intervals; the grey band is one point. "
+        "Effect of each value of each axis, paired by seed and item, with 95 % intervals; the grey band is the margin. "
         f"At most {MOST_ROWS} rows; the table has all."
     )
     figures.append(_drawn(analysis, "effects", effects, caption, adapts=True))

@@ -116,7 +116,6 @@ def _lesson(verdict: Verdict) -> dict[str, Any]:
 def _claim(tested: Tested) -> dict[str, Any]:
     """``published`` is the paper's difference in points, ``within`` whether ours lies inside the margin, tested."""
     compared = tested.compared
-    known = compared.difference is not None and compared.measure is not None
     return {
         "comparison": tested.claim.comparison,
         "label": compared.comparison.label,
@@ -125,7 +124,7 @@ def _claim(tested: Tested) -> dict[str, Any]:
         "verdict": tested.verdict,
         "published": _round(compared.published),
         "difference": _difference(compared.difference, compared.measure) if compared.measure else None,
-        "within": tested.within if known else None,
+        "within": compared.difference.within if compared.difference else None,
         "missing": list(compared.gaps),
     }
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
-from reports.analysis import EQUIVALENCE_MARGIN, Analysis
+from reports.analysis import Analysis
 from reports.frame import Arm, Measure
 
 _ARROWS = {"higher": "▲", "lower": "▼", "equivalent": "≈"}
@@ -113,7 +113,7 @@ def effects_table(analysis: Analysis) -> Table:
     note = (
         "Mean paired difference ± half-width of its 95 % interval, all else equal, averaged over every pair of arms "
         "that has both values. ▲ ▼: p < 0.05 adjusted over the rows by Holm; "
-        f"≈: within {EQUIVALENCE_MARGIN:g} point (two one-sided tests, 5 %); no mark: unclear."
+        f"≈: within {spoken_margin(analysis.results.margin)} (two one-sided tests, 5 %); no mark: unclear."
     )
     return Table(
         name="effects",
@@ -161,7 +161,7 @@ def notes(analysis: Analysis) -> tuple[str, ...]:
         )
     second = (
         "▲ ▼ higher or lower than the baseline (†): paired by seed and item, p adjusted over the arms by Holm; "
-        f"≈ within {EQUIVALENCE_MARGIN:g} point of it (two one-sided tests, 5 %); no mark: unclear. Bold: highest."
+        f"≈ within {spoken_margin(results.margin)} of it (two one-sided tests, 5 %); no mark: unclear. Bold: highest."
     )
     if results.baseline is None:
         second = "The sweep has no baseline, so no arm is compared with one. Bold: highest."
@@ -193,6 +193,10 @@ def _column(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 def _wordy(table: Table) -> list[bool]:
     """Whether a column is of words rather than numbers."""
     return [any(row.cells[number].text for row in table.rows) for number in range(len(table.columns))]
+
+
+def spoken_margin(points: float) -> str:
+    return f"{points:g} point{'' if points == 1 else 's'}"
 
 
 def spoken_p(p: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.analysis import EQUIVALENCE_MARGIN, Analysis, Difference
+from reports.analysis import Analysis, Difference
 from reports.frame import Arm, Measure
 from reports.plot import Figure, figure
 from reports.records import ReportError
@@ -22,7 +22,7 @@ _PAGE, _LEAST_PANEL, _MOST_PANEL = 1200, 130, 210
 _MEANINGS = {
     "higher": "higher (adjusted p < 0.05)",
     "lower": "lower (adjusted p < 0.05)",
-    "equivalent": f"within {EQUIVALENCE_MARGIN:g} point (tested)",
+    "equivalent": "within the margin (tested)",
     "unclear": "unclear",
     "mean": "mean",
 }
@@ -99,7 +99,7 @@ def effects(analysis: Analysis) -> Figure:
         }
         parts["annotations"].append(_panel_title(measure, sum(domain) / 2, top))
         if of_differences:
-            parts["shapes"].append(_margin_band(suffix))
+            parts["shapes"].append(_margin_band(analysis.results.margin, suffix))
     return figure(
         traces,
         {
@@ -244,14 +244,14 @@ def _panel_title(measure: Measure, x: float, y: float) -> dict[str, Any]:
     }
 
 
-def _margin_band(suffix: str) -> dict[str, Any]:
+def _margin_band(margin: float, suffix: str) -> dict[str, Any]:
     return {
         "type": "rect",
         "layer": "below",
         "xref": f"x{suffix}",
         "yref": f"y{suffix} domain",
-        "x0": -EQUIVALENCE_MARGIN,
-        "x1": EQUIVALENCE_MARGIN,
+        "x0": -margin,
+        "x1": margin,
         "y0": 0,
         "y1": 1,
         "fillcolor": "rgba(128,128,128,0.15)",

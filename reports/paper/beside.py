@@ -55,6 +55,8 @@ class Beside:
     """A sweep beside the paper."""
 
     published: Published
+    margin: float
+    """Of the sweep, in points."""
     comparisons: tuple[Compared, ...]
     """By the paper's comparisons and columns; empty where the sweep varies nothing that the paper varied."""
     orders: tuple[Order, ...]
@@ -89,6 +91,7 @@ def beside_the_paper(analysis: Analysis) -> Beside:
                 orders[block.name, column] = order
     return Beside(
         published=published,
+        margin=analysis.results.margin,
         comparisons=tuple(found[one.name, column] for one in scope for column in one.columns),
         orders=tuple(
             orders[block.name, column] for block in blocks for column in block.columns if (block.name, column) in orders

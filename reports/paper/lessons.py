@@ -1,6 +1,6 @@
 """The paper's lessons as claims about comparisons, each with a verdict from these records.
 
-A difference within the margin of the report (one point, two one-sided tests) counts as none. So a claim that something
+A difference within the margin of the sweep (two one-sided tests) counts as none. So a claim that something
 helps is *supported* by a difference in its direction that is significant and not within the margin, and *contradicted*
 by one in the other direction or by one within the margin; a claim that something matters little is supported by a
 difference within the margin, never by a large p, and contradicted by an interval that lies outside the margin. All else
@@ -14,10 +14,8 @@ missing and the others do not contradict it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.analysis import EQUIVALENCE_MARGIN
 from reports.paper.beside import Beside, Compared
 from reports.paper.published import Claim, Lesson
-from reports.statistics import is_equivalent
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 UNRESOLVED, UNTESTED = "not resolvable with this much data", "not tested here"
@@ -29,8 +27,6 @@ class Tested:
 
     claim: Claim
     compared: Compared
-    within: bool
-    """Whether our difference lies within the margin, tested."""
     verdict: str
 
 
@@ -64,32 +60,31 @@ def lessons(beside: Beside) -> tuple[Verdict, ...]:
     return tuple(found)
 
 
-def paper_holds(tested: Tested) -> bool:
-    """Whether the paper's own difference is as claimed, by the same margin; it comes without an interval."""
+def paper_holds(tested: Tested, margin: float) -> bool:
+    """Whether the paper's own difference is as claimed, by the same margin in points; it has no interval."""
     published = tested.compared.published
     if tested.claim.expected == "equivalent":
-        return abs(published) < EQUIVALENCE_MARGIN
+        return abs(published) < margin
     return published > 0 if tested.claim.expected == "higher" else published < 0
 
 
 def _test(claim: Claim, compared: Compared) -> Tested:
-    difference, measure = compared.difference, compared.measure
-    if difference is None or measure is None:
-        return Tested(claim=claim, compared=compared, within=False, verdict=UNTESTED)
-    margin = EQUIVALENCE_MARGIN / measure.scale
-    within = is_equivalent(difference.estimate, margin)
+    difference = compared.difference
+    if difference is None:
+        return Tested(claim=claim, compared=compared, verdict=UNTESTED)
+    margin = difference.margin
     if difference.estimate.seeds < 2:
         verdict = UNRESOLVED
     elif claim.expected == "equivalent":
         outside = difference.estimate.low > margin or difference.estimate.high < -margin
-        verdict = SUPPORTED if within else CONTRADICTED if outside else UNRESOLVED
-    elif within:
+        verdict = SUPPORTED if difference.within else CONTRADICTED if outside else UNRESOLVED
+    elif difference.within:
         verdict = CONTRADICTED
     elif difference.verdict in ("higher", "lower"):
         verdict = SUPPORTED if difference.verdict == claim.expected else CONTRADICTED
     else:
         verdict = UNRESOLVED
-    return Tested(claim=claim, compared=compared, within=within, verdict=verdict)
+    return Tested(claim=claim, compared=compared, verdict=verdict)
 
 
 def _together(verdicts: Sequence[str]) -> str:

@@ -1,11 +1,10 @@
 """A sweep beside the paper and the lessons as tables, in the forms that all tables of a report have."""
 
-from reports.analysis import EQUIVALENCE_MARGIN, Difference
+from reports.analysis import Difference
 from reports.frame import Measure
 from reports.paper.beside import Beside, Compared, Order
 from reports.paper.lessons import Tested, Verdict, paper_holds
-from reports.statistics import is_equivalent
-from reports.tables import Cell, Row, Table, spoken_p
+from reports.tables import Cell, Row, Table, spoken_margin, spoken_p
 
 _NOT_EVIDENCE = "Agreement in a small world is a check of the platform, not evidence about MM1."
 
@@ -21,7 +20,7 @@ def beside_table(beside: Beside) -> Table:
     notes = (
         "here: mean paired difference ± half-width of its 95 % interval, in points, over the arms that stand for the "
         "paper's settings. ▲ ▼: p < 0.05, adjusted by Holm over the comparisons of one lesson at one column; "
-        f"≈: within {EQUIVALENCE_MARGIN:g} point (two one-sided tests, 5 %). The paper gives no intervals.",
+        f"≈: within {spoken_margin(beside.margin)} (two one-sided tests, 5 %). The paper gives no intervals.",
         "size: ours over the paper's, where ours is told apart from zero. The tasks differ, so a sign can agree and a "
         f"size says little. {_NOT_EVIDENCE}",
     )
@@ -52,28 +51,29 @@ def order_table(beside: Beside) -> Table:
     )
 
 
-def lessons_table(verdicts: tuple[Verdict, ...]) -> Table:
-    """A row for each lesson with its verdict, and below it its claims with the numbers behind it."""
+def lessons_table(verdicts: tuple[Verdict, ...], margin: float) -> Table:
+    """A row for each lesson with its verdict, and below it its claims with the numbers behind it. ``margin``: of the
+    sweep, in points."""
     rows = []
     for verdict in verdicts:
         label = f"{verdict.lesson.statement} ({verdict.lesson.source})"
         cells = (*(_text(""),) * 5, _text(verdict.verdict))
         rows.append(Row(label=label, baseline=False, heads=True, seeds="", cells=cells))
-        rows += [_claim(tested) for tested in verdict.claims]
-    margin = f"{EQUIVALENCE_MARGIN:g} point"
+        rows += [_claim(tested, margin) for tested in verdict.claims]
+    spoken = spoken_margin(margin)
     notes = (
-        f"MM1: the paper's difference in points; * its own number does not bear the claim out by a margin of {margin}. "
+        f"MM1: the paper's difference in points; * its own number does not bear the claim out by a margin of {spoken}. "
         "here: mean paired difference ± half-width of its 95 % interval; p adjusted by Holm over the comparisons of "
-        f"the lesson at one column; within: inside {margin} of zero by two one-sided tests at 5 %.",
-        f"higher, lower: supported if p < 0.05 in that direction and not within {margin}; contradicted if in the "
-        f"other, or within. equivalent: supported if within, contradicted if the interval lies outside {margin}. Else, "
+        f"the lesson at one column; within: inside {spoken} of zero by two one-sided tests at 5 %.",
+        f"higher, lower: supported if p < 0.05 in that direction and not within {spoken}; contradicted if in the "
+        f"other, or within. equivalent: supported if within, contradicted if the interval lies outside {spoken}. Else, "
         "and with one seed, the data do not resolve it. A lesson needs every claim; one contradicted claim contradicts "
         f"it. {_NOT_EVIDENCE}",
     )
     return Table(
         name="lessons",
         caption="The lessons of MM1 in these records",
-        columns=("claimed", "MM1", "here", "p", f"within {margin}", "verdict"),
+        columns=("claimed", "MM1", "here", "p", f"within {spoken}", "verdict"),
         rows=tuple(rows),
         notes=notes,
         rows_are="lesson, and its claims",
@@ -135,15 +135,15 @@ def _order(order: Order) -> Row:
     )
 
 
-def _claim(tested: Tested) -> Row:
+def _claim(tested: Tested, margin: float) -> Row:
     compared = tested.compared
-    published = f"{compared.published:+.1f}{'' if paper_holds(tested) else '*'}"
+    published = f"{compared.published:+.1f}{'' if paper_holds(tested, margin) else '*'}"
     gaps = f": {'; '.join(compared.gaps)}" if compared.gaps else ""
     seeds, ours = "", (_text(""), _text(""), _text(""))
     if compared.difference is not None and compared.measure is not None:
         seeds = str(compared.difference.estimate.seeds)
         p = spoken_p(compared.difference.p_holm).removeprefix("p ").removeprefix("= ")
-        within = "yes" if tested.within else "no"
+        within = "yes" if compared.difference.within else "no"
         ours = (difference_cell(compared.difference, compared.measure), _text(p), _text(within))
     return Row(
         label=f"{compared.comparison.label}: {compared.column}",
@@ -154,8 +154,7 @@ def _claim(tested: Tested) -> Row:
 
 
 def difference_cell(difference: Difference, measure: Measure) -> Cell:
-    within = is_equivalent(difference.estimate, EQUIVALENCE_MARGIN / measure.scale)
-    verdict = difference.verdict if difference.verdict in ("higher", "lower") else "equivalent" if within else ""
+    verdict = "" if difference.verdict == "unclear" else difference.verdict
     return Cell(
         mean=difference.estimate.mean * measure.scale,
         half_width=difference.estimate.half_width * measure.scale,

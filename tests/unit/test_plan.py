@@ -53,6 +53,7 @@ def test_the_document_is_json_and_holds_what_reports_need(tmp_path):
     assert document["design"] == "grid"
     assert document["objective"] == {"metric": "eval/few_shot/mean", "direction": "maximize"}
     assert document["figures"] == ["connector"]
+    assert document["margin"] == 1.0
     assert document["axes"][1] == {
         "name": "image.resolution",
         "keys": ["image.resolution"],

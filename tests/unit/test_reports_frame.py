@@ -138,6 +138,22 @@ def test_verdicts_follow_the_data(tmp_path):
     assert all(high >= low for low, high in zip(p, adjusted, strict=True))
 
 
+def test_a_wider_margin_of_the_sweep_makes_more_arms_alike(tmp_path):
+    arms = [*two_arms(), ArmRecord(label="near", scores={**SCORES["mixed"], "0": 33.0})]
+    folder = write_sweep(tmp_path, "mix", arms, seeds=range(5), items=3000)
+
+    def near(margin):
+        plan = json.loads((folder / "plan.json").read_text())
+        (folder / "plan.json").write_text(json.dumps({**plan, "margin": margin}))
+        analysis = analyse(load(folder))
+        return analysis.difference(arm_of(analysis.results, "near"), measure_of(analysis.results, "0-shot"))
+
+    narrow, wide = near(1.0), near(5.0)
+    assert (narrow.verdict, narrow.within) == ("lower", False)
+    assert (wide.verdict, wide.within) == ("lower", True)  # told apart from zero, and small all the same
+    assert wide.margin == pytest.approx(0.05)
+
+
 def test_an_axis_effect_averages_every_pair_that_differs_in_that_axis_alone(tmp_path):
     results = load(write_paper_connector(tmp_path))
     effect = next(effect for effect in analyse(results).axis_effects if effect.value == "attention_pool")

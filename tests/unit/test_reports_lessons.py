@@ -52,7 +52,7 @@ def test_a_sweep_that_agrees_supports_the_lessons(tmp_path):
     found = verdicts(load(write_micro_connector(tmp_path, as_the_paper_says)))
     assert found["tokens_and_resolution"].verdict == SUPPORTED
     assert found["connector_kind"].verdict == SUPPORTED
-    assert {one.within for one in found["connector_kind"].claims} == {True}
+    assert {one.compared.difference.within for one in found["connector_kind"].claims} == {True}
     assert found["encoder_resolution"].verdict == UNTESTED
 
 

@@ -125,7 +125,7 @@ def test_the_paper_s_own_numbers_bear_out_its_lessons_but_for_the_margin(tmp_pat
     beside = [load(write_paper_data(tmp_path, panel, items=20)) for panel in "abcd"]
     beside.append(load(write_paper_connector(tmp_path, items=20)))
     tested = [one for sweep in beside for verdict in lessons(sweep) for one in verdict.claims]
-    doubted = {(one.claim.comparison, one.claim.column) for one in tested if not paper_holds(one)}
+    doubted = {(one.claim.comparison, one.claim.column) for one in tested if not paper_holds(one, 1.0)}
     assert {name for name, _ in doubted} == {"attention_pool", "c_abstractor", "c_abstractor_attention", "text_9"}
     assert ("c_abstractor", "8-shot") in doubted
     assert ("text_9", "0-shot") in doubted
@@ -380,7 +380,7 @@ def test_texts_of_users_cannot_become_markup(tmp_path):
 
 def test_words_in_cells_are_escaped_for_every_format(tmp_path):
     beside = load(write_micro_connector(tmp_path, as_the_paper_says, items=50, kinds=("average_pool",)))
-    for table in (beside_table(beside), lessons_table(lessons(beside))):
+    for table in (beside_table(beside), lessons_table(lessons(beside), beside.margin)):
         assert "AIM_600M" not in to_latex(table).replace(r"AIM\_600M", "")
         markdown = [line for line in to_markdown(table).splitlines() if line.startswith("|")]
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in markdown}) == 1

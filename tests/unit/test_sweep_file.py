@@ -399,6 +399,10 @@ def test_an_empty_label_is_refused(tmp_path, text):
     assert "label is empty" in only(tmp_path, text).problem
 
 
+def test_a_margin_of_nothing_is_refused(tmp_path):
+    assert only(tmp_path, "name: x\naxes: {training.steps: [1, 2]}\nmargin: 0").line == 3
+
+
 def test_a_figure_without_its_axis_is_refused(tmp_path):
     problem = only(tmp_path, "name: x\naxes: {training.steps: [1, 2]}\nfigures: [connector]")
     assert (problem.line, "connector.kind" in problem.problem) == (3, True)
