@@ -25,6 +25,7 @@ from reports.paper.beside import Beside, beside_the_paper
 from reports.paper.lessons import lessons
 from reports.paper.tables import beside_table, lessons_table, order_table
 from reports.plot import Figure, figure_json
+from reports.power import power_table, sights
 from reports.provenance import provenance
 from reports.records import ReportError, SweepRecords
 from reports.summary import summarise
@@ -56,11 +57,14 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
     found = provenance(records, analysis.results.all_trials)
     beside = beside_the_paper(analysis)
     verdicts = lessons(beside)
-    summary = summarise(analysis, found, verdicts)
+    seen = sights(analysis)
+    summary = summarise(analysis, found, verdicts, seen)
     figures = [_with_published(figure, beside) for figure in _figures(analysis)]
     tables = {"headline": headline_table(analysis)}
     if analysis.axis_effects:
         tables["effects"] = effects_table(analysis)
+    if seen:
+        tables["power"] = power_table(seen, analysis.results.margin)
     if verdicts:
         tables |= {"beside_paper": beside_table(beside), "lessons": lessons_table(verdicts, beside.margin)}
     if beside.orders:

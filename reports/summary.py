@@ -12,12 +12,15 @@ from typing import Any
 from reports.analysis import Analysis, Difference
 from reports.frame import Measure
 from reports.paper.lessons import Tested, Verdict
+from reports.power import Sight
 from reports.provenance import Provenance, warnings
 from reports.statistics import Estimate
 from reports.tables import spoken_p
 
 
-def summarise(analysis: Analysis, found: Provenance, lessons: Sequence[Verdict]) -> dict[str, Any]:
+def summarise(
+    analysis: Analysis, found: Provenance, lessons: Sequence[Verdict], seen: Sequence[Sight]
+) -> dict[str, Any]:
     """Everything but the list of files, which the writer of the report adds."""
     results = analysis.results
     plan = results.plan
@@ -69,6 +72,18 @@ def summarise(analysis: Analysis, found: Provenance, lessons: Sequence[Verdict])
             analysis.difference(arm, measure) is not None for arm in results.arms for measure in results.headline
         ),
         "significant": _significant(analysis),
+        "margin": results.margin,
+        "power": [
+            {
+                "measure": sight.measure.key,
+                "label": sight.measure.label,
+                "comparisons": sight.comparisons,
+                "typical": _round(sight.typical * sight.measure.scale),
+                "worst": _round(sight.worst * sight.measure.scale),
+                "seeds": sight.seeds,
+            }
+            for sight in seen
+        ],
         "lessons": [_lesson(verdict) for verdict in lessons],
         "warnings": warnings(found, results.all_trials),
         "unfinished": [

@@ -262,6 +262,14 @@ def test_scores_of_another_size_make_it_again_and_are_named(tmp_path):
     assert path.parents[1].name in (folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
+def test_a_report_says_what_it_could_have_seen(tmp_path):
+    summary = build(mixed_sweep(tmp_path))
+    assert summary["margin"] == 1.0
+    assert [sight["label"] for sight in summary["power"]] == ["0-shot", "4-shot", "8-shot", "TextCore"]
+    assert all(sight["worst"] >= sight["typical"] > 0 for sight in summary["power"])
+    assert "What this sweep could have seen" in (tmp_path / "sweeps/mix/report/index.html").read_text(encoding="utf-8")
+
+
 def test_the_configuration_shown_is_the_baselines(tmp_path):
     folder = mixed_sweep(tmp_path)
     plan = json.loads((folder / "plan.json").read_text())

@@ -1,0 +1,115 @@
+"""What a sweep could have seen, and how many seeds it would take to see more.
+
+A true difference d is found with probability 1 - beta where the interval of its estimate leaves zero out that often:
+d = t(0.975) s + t(1 - beta) s, in the terms of ``reports/statistics.py`` the half-width at 95 % and that at the
+confidence 2 (1 - beta) - 1 (Cohen 1988, chapter 2, with Student's t for the normal quantiles, since there are few
+seeds). The variances are the sweep's own, so with two or three seeds these numbers are rough themselves.
+
+With S' instead of S seeds, A and C of the variance's parts become A S / S' and C S / S'; what the items share does not
+change, so some differences no number of seeds can show: that takes more items.
+"""
+
+from dataclasses import dataclass
+from statistics import median
+
+from reports.analysis import Analysis
+from reports.frame import POINT, Measure
+from reports.statistics import CONFIDENCE, Estimate, Parts, half_width
+from reports.tables import Cell, Row, Table, spoken_margin
+
+POWER = 0.8
+MOST_SEEDS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What the comparisons with the baseline could have seen at one measure. Differences in stored units."""
+
+    measure: Measure
+    comparisons: int
+    least_seeds: int
+    """Of any of them."""
+    typical: float
+    """Smallest true difference that is found four times in five, before any adjustment: the median over the arms."""
+    worst: float
+    """The largest over the arms."""
+    seeds: int | None
+    """For an arm like the median to find a difference as large as the margin; ``None`` for more than ``MOST_SEEDS``."""
+
+
+def detectable(parts: Parts) -> float:
+    """Smallest true difference that is told apart from zero with probability ``POWER``, in the score's units."""
+    return half_width(parts, CONFIDENCE) + half_width(parts, 2 * POWER - 1)
+
+
+def with_seeds(estimate: Estimate, seeds: int) -> Parts:
+    """The parts that an estimate from ``seeds`` seeds can be expected to have. It must come from two at least."""
+    parts, ratio = estimate.parts, estimate.seeds / seeds
+    return Parts(
+        seed=parts.seed * ratio,
+        item=max(parts.item - parts.residual, 0.0) + parts.residual * ratio,
+        residual=parts.residual * ratio,
+        seed_freedom=seeds - 1,
+        item_freedom=parts.item_freedom,
+    )
+
+
+def seeds_to_see(estimate: Estimate, difference: float) -> int | None:
+    """Least number of seeds with which a true difference (stored units) is detectable; ``None`` beyond the most."""
+    counts = range(2, MOST_SEEDS + 1)
+    return next((count for count in counts if detectable(with_seeds(estimate, count)) <= difference), None)
+
+
+def sights(analysis: Analysis) -> list[Sight]:
+    """At each headline measure; none with one seed, which cannot know what another training would do."""
+    found = []
+    for measure in analysis.results.headline:
+        compared = [analysis.difference(arm, measure) for arm in analysis.results.arms]
+        estimates = [one.estimate for one in compared if one is not None and one.estimate.seeds > 1]
+        if not estimates:
+            continue
+        reaches = [detectable(estimate.parts) for estimate in estimates]
+        margin = analysis.results.margin * POINT
+        counts = [seeds_to_see(estimate, margin) or MOST_SEEDS + 1 for estimate in estimates]
+        seeds = round(median(counts))
+        found.append(
+            Sight(
+                measure=measure,
+                comparisons=len(estimates),
+                least_seeds=min(estimate.seeds for estimate in estimates),
+                typical=median(reaches),
+                worst=max(reaches),
+                seeds=seeds if seeds <= MOST_SEEDS else None,
+            )
+        )
+    return found
+
+
+def power_table(found: list[Sight], margin: float) -> Table:
+    """``margin``: of the sweep, in points."""
+    rows = tuple(
+        Row(
+            label=sight.measure.label,
+            baseline=False,
+            seeds=str(sight.least_seeds),
+            cells=(
+                Cell(mean=sight.typical * sight.measure.scale, half_width=None),
+                Cell(mean=sight.worst * sight.measure.scale, half_width=None),
+                Cell(mean=None, half_width=None, text=f"> {MOST_SEEDS}" if sight.seeds is None else str(sight.seeds)),
+            ),
+        )
+        for sight in found
+    )
+    notes = (
+        f"Smallest true difference from the baseline, in points, that is found in {100 * POWER:g} % of sweeps like this one "
+        "(p < 0.05 before the adjustment for several arms), and the seeds for which it would be as small as "
+        f"{spoken_margin(margin)}. From this sweep's own spread, so rough where seeds are few.",
+    )
+    return Table(
+        name="power",
+        caption="What this sweep could have seen",
+        columns=("median over the arms", "worst arm", f"seeds to see {spoken_margin(margin)}"),
+        rows=rows,
+        notes=notes,
+        rows_are="measure",
+    )
