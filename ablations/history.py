@@ -41,7 +41,7 @@ def _measured(store: Path, kind: str) -> Iterator[Measured]:
         record = _read(Path(entry.path))
         try:
             seconds = float(record["provenance"]["seconds"])
-            if record["provenance"].get("resumed_from") is None and seconds > 0:
+            if not record["provenance"].get("resumed") and seconds > 0:
                 yield Measured(operations=_work(store, kind, record).operations, seconds=seconds)
         except (KeyError, TypeError, ValueError, Refused, ConfigError):
             continue

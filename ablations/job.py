@@ -8,6 +8,7 @@ state and the job ends with ``EXIT_INTERRUPTED``. Whatever a stage raises is kep
 
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import socket
@@ -35,6 +36,7 @@ EXIT_STORE = 74
 EXIT_HELD = 77
 """Another process works on the stage this job needs next."""
 TARGET = "ablations.job:run"
+_CLOCK = "%H:%M:%S"
 
 
 def job_payload(
@@ -89,6 +91,8 @@ def run(payload: dict[str, Any]) -> int:
 
 
 def _lead(payload: dict[str, Any], store: Store, stop: "_Stop", crew: Crew) -> int:
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt=_CLOCK, stream=sys.stdout)
+    logging.getLogger("mm1core").setLevel(logging.INFO)
     _say(f"attempt {payload['attempt']}, process {os.getpid()} on {socket.gethostname()}")
     for key, value in payload["provenance"].get("after_memory_fault", {}).items():
         _say(f"{key} is {value} now, because an attempt ran out of memory")
@@ -155,15 +159,15 @@ def _run_stage(one: _StageRun, stop: _Stop, crew: Crew) -> int:
 
 def _work(one: _StageRun, stop: _Stop, lease: Lease, crew: Crew) -> int:
     name = f"{one.stage['kind']}/{one.stage['key']}"
-    resumed_from = one.folder.newest_checkpoint()
-    _say(f"{name} begins" if resumed_from is None else f"{name} continues from step {resumed_from}")
+    resumed = one.folder.newest_checkpoint() is not None
+    _say(f"{name} continues" if resumed else f"{name} begins")
     started = time.time()
     try:
         crew.begin(one.stage["kind"])
         result = _call_stage(one, stop)
         crew.left()
         lease.confirm()
-        one.folder.write_record(_record(one, result, started=started, resumed_from=resumed_from))
+        one.folder.write_record(_record(one, result, started=started, resumed=resumed))
         one.folder.drop_checkpoints()
     except Interrupted as interrupted:
         crew.left()
@@ -206,7 +210,7 @@ def _call_stage(one: _StageRun, stop: _Stop) -> dict[str, Any]:
     return result
 
 
-def _record(one: _StageRun, result: dict[str, Any], *, started: float, resumed_from: int | None) -> dict[str, Any]:
+def _record(one: _StageRun, result: dict[str, Any], *, started: float, resumed: bool) -> dict[str, Any]:
     """Everything before ``provenance`` is equal on every run of the stage."""
     finished = time.time()
     return {
@@ -224,7 +228,7 @@ def _record(one: _StageRun, result: dict[str, Any], *, started: float, resumed_f
             "finished": round(finished, 3),
             "seconds": round(finished - started, 3),
             "attempt": one.payload["attempt"],
-            "resumed_from": resumed_from,
+            "resumed": resumed,
         },
     }
 
@@ -242,4 +246,4 @@ def _leave_at_once() -> None:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # the log may be on the disk that is full
-        print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+        print(f"{time.strftime(_CLOCK)} {text}", flush=True)

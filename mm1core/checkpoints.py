@@ -40,6 +40,7 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
         problem = _damage(path)
         if problem is None:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            logger.info("%s is taken up", path)
             return state
         logger.warning("%s cannot be read (%s); it is set aside and an older state is used", path, problem)
         with refusals(path):

@@ -101,8 +101,8 @@ def power_table(found: list[Sight], margin: float) -> Table:
         for sight in found
     )
     notes = (
-        f"Smallest true difference from the baseline, in points, that is found in {100 * POWER:g} % of sweeps like this one "
-        "(p < 0.05 before the adjustment for several arms), and the seeds for which it would be as small as "
+        f"Smallest true difference from the baseline, in points, that is found in {100 * POWER:g} % of sweeps like "
+        "this one (p < 0.05 before the adjustment for several arms), and the seeds for which it would be as small as "
         f"{spoken_margin(margin)}. From this sweep's own spread, so rough where seeds are few.",
     )
     return Table(

@@ -324,7 +324,9 @@ class Drill:
         for path in sorted(self.folder.rglob("attempt-*.log")):
             for line in path.read_text(errors="replace").splitlines():
                 found = re.match(
-                    rf"(\d\d:\d\d:\d\d) pretrain/{one.victim.stage} (?:begins|continues from step (\d+))", line
+                    rf"(\d\d:\d\d:\d\d) .*pretrain/{one.victim.stage}"
+                    r"(?: begins|/work/checkpoints/step-0*(\d+)\.ckpt is taken up)",
+                    line,
                 )
                 if found and (after := seconds_of_day(found[1]) - seconds_of_day(one.time)) > 0:
                     return after, int(found[2] or 0)

@@ -139,7 +139,7 @@ def _write_trial(
                         "finished": 2.0,
                         "seconds": 1.0,
                         "attempt": 0,
-                        "resumed_from": None,
+                        "resumed": False,
                     },
                 },
             )

@@ -141,7 +141,7 @@ def test_cancel_ends_what_runs_and_waits_and_submitting_goes_on(user):
     assert user.finished()
     user.type("cancel", "small", code=BAD_INPUT)  # nothing runs
     user.submit()
-    until(lambda: "continues from step" in "".join(path.read_text() for path in second_attempts(user)))
+    until(lambda: "is taken up" in "".join(path.read_text() for path in second_attempts(user)))
     user.type("cancel", "small", "--kill", "--json")
     assert user.status()["states"]["waiting"] == 2
 
