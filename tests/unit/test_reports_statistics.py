@@ -174,3 +174,29 @@ def test_paired_answers_of_three_seeds_are_covered_where_a_bootstrap_is_not():
         bootstrapped += low <= truth <= high
     assert held / repeats > 0.93
     assert bootstrapped / repeats < 0.90
+
+
+@pytest.mark.parametrize("spread", [{"seed": 1.0, "item": 0.3}, {"seed": 0.0}], ids=["seeds matter", "items alone"])
+def test_after_holm_a_sweep_without_effects_rarely_claims_one(spread):
+    """Six arms against one baseline that all share: the chance of any claim is at most five in a hundred."""
+    generator = np.random.default_rng(13)
+    repeats, claims = 500, 0
+    for _ in range(repeats):
+        baseline = table(3, 100, generator=generator, **spread)
+        arms = [table(3, 100, generator=generator, **spread) for _ in range(6)]
+        claims += min(holm(p_values([estimate([arm - baseline]) for arm in arms]))) < 0.05
+    assert claims / repeats < 0.07  # 5 % and two standard errors
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 8])
+def test_equivalence_is_refused_at_the_margin_and_granted_well_inside(seeds):
+    generator = np.random.default_rng(17)
+    spread = {"seed": 0.1, "item": 0.5, "residual": 0.5}
+
+    def granted(truth: float, margin: float) -> float:
+        drawn = [estimate([table(seeds, 200, mean=truth, generator=generator, **spread)]) for _ in range(600)]
+        return float(np.mean([is_equivalent(one, margin) for one in drawn]))
+
+    assert granted(truth=1.0, margin=1.0) < 0.07
+    assert granted(truth=-1.0, margin=1.0) < 0.07
+    assert granted(truth=0.0, margin=1.0) > 0.8
