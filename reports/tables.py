@@ -204,12 +204,14 @@ def spoken_p(p: float) -> str:
 
 
 def to_html(table: Table) -> str:
-    """A ``<table>`` without style of its own."""
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in (table.rows_are, "seeds", *table.columns))
+    """A ``<table>`` without style of its own. Each head of a column is a button for sorting by it, unless rows sum up
+    others; numbers are sorted by the attribute ``data-value``."""
+    grouped = any(row.heads for row in table.rows)
+    head = "".join(_html_head(column, grouped) for column in (table.rows_are, "seeds", *table.columns))
     body = []
     for row in table.rows:
         label = escape(row.label) + (' <span class="mark" title="the baseline">†</span>' if row.baseline else "")
-        cells = "".join(f"<td{' class=wrap' if cell.text else ''}>{_html_cell(cell)}</td>" for cell in row.cells)
+        cells = "".join(f"<td{_html_attributes(cell)}>{_html_cell(cell)}</td>" for cell in row.cells)
         kind = " class=baseline" if row.baseline else " class=head" if row.heads else ""
         body.append(f'<tr{kind}><th scope="row">{label}</th><td>{escape(row.seeds)}</td>{cells}</tr>')
     foot = "<br>".join(escape(note) for note in table.notes)
@@ -218,6 +220,18 @@ def to_html(table: Table) -> str:
         f"<tbody>{''.join(body)}</tbody>"
         f'<tfoot><tr><td colspan="{len(table.columns) + 2}">{foot}</td></tr></tfoot></table>'
     )
+
+
+def _html_head(column: str, grouped: bool) -> str:
+    if grouped:
+        return f'<th scope="col">{escape(column)}</th>'
+    return f'<th scope="col" aria-sort="none"><button type="button">{escape(column)}</button></th>'
+
+
+def _html_attributes(cell: Cell) -> str:
+    if cell.text:
+        return " class=wrap"
+    return "" if cell.mean is None else f' data-value="{cell.mean:.6g}"'
 
 
 def _html_cell(cell: Cell) -> str:

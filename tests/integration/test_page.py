@@ -102,6 +102,36 @@ def test_the_published_numbers_are_hidden_until_the_switch_is_turned(report, tmp
     assert asked_for(log) == []
 
 
+def test_a_table_is_sorted_by_the_column_that_is_clicked(report, tmp_path):
+    page = (report[0] / "index.html").read_text(encoding="utf-8")
+    probe = """<script>
+    window.addEventListener("load", () => {
+      const table = document.querySelector("table"), heads = [...table.tHead.rows[0].cells];
+      const column = heads.findIndex(head => head.textContent.startsWith("4-shot"));
+      const shown = index => [...table.tBodies[0].rows].map(row => parseFloat(row.cells[index].textContent));
+      const said = [];
+      for (let click = 0; click < 2; click++) {
+        heads[column].querySelector("button").click();
+        said.push([heads[column].getAttribute("aria-sort"), shown(column)]);
+      }
+      heads[0].querySelector("button").click();
+      heads[0].querySelector("button").click();
+      said.push([heads[column].ariaSort, [...table.tBodies[0].rows].map(row => row.cells[0].textContent)]);
+      document.title = JSON.stringify(said);
+    });
+    </script></body>"""
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.replace("</body>", probe), encoding="utf-8")
+    opened = browse(probed, tmp_path, "--dump-dom")
+    (down, falling), (up, rising), (other, labels) = json.loads(re.search(r"<title>(.*?)</title>", opened.stdout)[1])
+    assert (down, up, other) == ("descending", "ascending", "none")
+    assert len(falling) == 9
+    assert falling == sorted(falling, reverse=True)
+    assert rising == sorted(rising)
+    assert labels == sorted(labels, key=str.lower)
+    assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
+
+
 @pytest.mark.parametrize(("scheme", "flag"), [("light", 1), ("dark", 0)])
 def test_the_page_follows_the_readers_colour_scheme(report, tmp_path, scheme, flag):
     shot = tmp_path / f"{scheme}.png"
