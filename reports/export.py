@@ -1,5 +1,6 @@
 """Figures as PNG, SVG and PDF files, through Kaleido and a Chrome or Chromium, all in one start of the browser."""
 
+import logging
 import re
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -39,6 +40,7 @@ def write_images(images: "Mapping[Path, Figure]") -> None:
         raise ReportError(problem)
     import kaleido
 
+    logging.getLogger("choreographer").setLevel(logging.CRITICAL)  # tracebacks of what it goes on from by itself
     jobs: list[dict[str, Any]] = []
     for path, figure in images.items():
         suffix = path.suffix.removeprefix(".")
