@@ -18,6 +18,7 @@ from reports.figures.connector import connector
 from reports.figures.data_mix import data_mix
 from reports.figures.effects import MOST_ROWS, effects
 from reports.figures.encoder import encoder
+from reports.figures.learning import MOST_ARMS, learning
 from reports.figures.published import published_figure
 from reports.frame import Results
 from reports.page import PageFigure, render
@@ -103,11 +104,9 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
 
 
 def _figures(analysis: Analysis) -> list[PageFigure]:
-    """The figures that the plan asks for, and the effects."""
+    """The figures that the plan asks for, the effects, and how the arms learned."""
     figures = []
     for name in dict.fromkeys(analysis.results.plan["figures"]):
-        if name == "effects":
-            continue
         if name not in _DRAWN:
             problem = f"no figure has this name; known are {', '.join(NAMES)}"
             figures.append(PageFigure(name=name, caption="", figure=None, problem=problem))
@@ -119,6 +118,11 @@ def _figures(analysis: Analysis) -> list[PageFigure]:
         f"At most {MOST_ROWS} rows; the table has all."
     )
     figures.append(_drawn(analysis, "effects", effects, caption, adapts=True))
+    caption = (
+        "Loss of training by step: the mean over the seeds, and their range. Losses on different data are not "
+        f"comparable. The baseline (†) and the first arms, at most {MOST_ARMS}; a click on the legend hides a line."
+    )
+    figures.append(_drawn(analysis, "learning", learning, caption, adapts=True))
     return figures
 
 

@@ -1,4 +1,4 @@
 """One figure a module, each in the style of the paper."""
 
-NAMES = ("connector", "data_mix", "encoder", "effects")
-"""What a sweep may ask for under ``figures``; ``effects`` is always drawn."""
+NAMES = ("connector", "data_mix", "encoder")
+"""What a sweep may ask for under ``figures``."""

@@ -109,7 +109,7 @@ def test_the_page_shows_tables_figures_examples_failures_and_warnings(sweep):
     page = read_page(folder / "report" / "index.html")
     text = (folder / "report" / "index.html").read_text(encoding="utf-8")
     drawings = json.loads(page.inside["script"][0])
-    assert set(drawings) == {"data_mix", "data_mix-published", "effects"}
+    assert set(drawings) == {"data_mix", "data_mix-published", "effects", "learning"}
     assert [trace["name"] for trace in drawings["data_mix"]["data"]][:2] == ["captions", "mixed"]
     assert "No figure nonsense" in text
     assert "code_error" in text
