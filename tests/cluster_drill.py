@@ -111,7 +111,9 @@ class Drill:
     # What there is to see
 
     def trainings(self) -> list[Training]:
-        """Jobs that have trained for some steps and not nearly all."""
+        """Jobs that have trained for some steps and not nearly all, and further than when they were hit before: what
+        is killed again and again at the same step is given up, and rightly so."""
+        hit = {one.victim.stage: one.step or 0 for one in self.done if one.victim is not None}
         found = []
         for lease in self.store.glob("pretrain/*/lease-*"):
             work = lease.with_name("work")
@@ -120,7 +122,11 @@ class Drill:
                 environment = environment_of(pid)
             except (OSError, ValueError):  # it has ended meanwhile
                 continue
-            if 4 <= last_step(work) <= 48 and "SLURMD_NODENAME" in environment and not is_stopped(pid):
+            if (
+                max(4, hit.get(work.parent.name, 0) + 1) <= last_step(work) <= 48
+                and "SLURMD_NODENAME" in environment
+                and not is_stopped(pid)
+            ):
                 found.append(
                     Training(
                         job=job_id(environment),
