@@ -234,11 +234,17 @@ def test_an_account_without_permission(examine, tmp_path_factory):
             assert time.monotonic() < end, "waited in vain"
             time.sleep(0.1)
         devcluster.up(folder)
+        ours = Slurm({"SLURM_CONF": str(conf)})
+        end = time.monotonic() + PATIENCE
+        while not (answer := ours.ask("sbatch", "--test-only", "--partition=low", "--wrap=true")).ok:
+            assert time.monotonic() < end, answer  # the controller has not heard of our own account yet
+            time.sleep(0.5)
         for profile, says in (("account: theirs", "Invalid account"), ("qos: theirs", "Invalid qos")):
             ended = examine(profile, conf=conf)
             assert ended.code == BAD_INPUT
             assert ended.failure()[0] == "sbatch"
             assert says in ended.failure()[1]
-        assert examine("partition: low", conf=conf).code == OK
+        ended = examine("partition: low", conf=conf)
+        assert ended.code == OK, ended.failure()
     finally:
         devcluster.down(folder)
