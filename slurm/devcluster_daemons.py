@@ -95,6 +95,7 @@ def _accounting(cluster: Cluster) -> tuple[Daemon, ...]:
             "--no-defaults",
             *_as_user(cluster),
             f"--datadir={cluster.database}",
+            f"--tmpdir={cluster.database}",  # it empties this when it starts; in /tmp, that of other clusters as well
             f"--socket={cluster.database_socket}",
             f"--pid-file={cluster.run}/mariadbd.pid",
             # Reached by its socket alone, which is in a folder of this user's: no network, and no passwords.
@@ -114,7 +115,14 @@ def make_database(cluster: Cluster) -> None:
     half = tempfile.mkdtemp(prefix="database-", dir=cluster.run)
     with cluster.log(name).open("ab") as output:
         ended = subprocess.run(
-            [_program(name), "--no-defaults", *_as_user(cluster), f"--datadir={half}", "--skip-test-db"],
+            [
+                _program(name),
+                "--no-defaults",
+                *_as_user(cluster),
+                f"--datadir={half}",
+                f"--tmpdir={half}",
+                "--skip-test-db",
+            ],
             env=_environment(cluster, name),
             stdin=subprocess.DEVNULL,
             stdout=output,
