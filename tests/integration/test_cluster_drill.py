@@ -13,8 +13,13 @@ from slurm.devcluster_daemons import require_packages
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return tmp_path_factory.mktemp("undisturbed")
+
+
 @pytest.mark.parametrize("accounting", [False, True])
-def test_every_trial_ends_once_and_as_if_nothing_had_happened(tmp_path, accounting):
+def test_every_trial_ends_once_and_as_if_nothing_had_happened(tmp_path, undisturbed, accounting):
     try:
         require_packages(accounting=accounting)
     except DevclusterRefused as missing:
@@ -27,6 +32,8 @@ def test_every_trial_ends_once_and_as_if_nothing_had_happened(tmp_path, accounti
         str(tmp_path),
         "--seed",
         "1",
+        "--undisturbed",
+        str(undisturbed),
         *options,
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -32,14 +32,16 @@ resources: {nodes: 2, gpus: 2}
 """
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["without accounting", "with accounting"])
-def conf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture(scope="module", params=["undisturbed, without accounting", "queued again, with accounting"])
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, bool]]:
+    """Its ``SLURM_CONF``, and whether it is to disturb."""
+    disturbed = request.param.startswith("queued")
     try:
-        require_packages(accounting=request.param)
+        require_packages(accounting=disturbed)
     except DevclusterRefused as missing:
         pytest.skip(str(missing))
     folder = tmp_path_factory.mktemp("cluster") / "devcluster"
-    yield devcluster.up(folder, Shape(nodes=2, accounting=request.param)).slurm_conf
+    yield devcluster.up(folder, Shape(nodes=2, accounting=disturbed)).slurm_conf, disturbed
     devcluster.down(folder)
 
 
@@ -73,8 +75,8 @@ def until(condition: object, what: str) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize("disturbed", [False, True])
-def test_four_processes_on_two_nodes_give_the_curve_of_one(tmp_path, conf, here, disturbed):
+def test_four_processes_on_two_nodes_give_the_curve_of_one(tmp_path, cluster, here):
+    conf, disturbed = cluster
     store, slurm = tmp_path / "store", Slurm({"SLURM_CONF": str(conf)})
     (tmp_path / "profile.yaml").write_text("poll_seconds: 1\n")
     where = ("--profile", str(tmp_path / "profile.yaml"), "--store", str(store))
