@@ -1,6 +1,6 @@
 """A training as tracking sees it: appends to a spool, point by point, and may be cut back once as by a resume.
 
-    python tests/spool_writer.py SPOOL STEPS [CUT_AT CUT_TO]
+python tests/spool_writer.py SPOOL STEPS [CUT_AT CUT_TO]
 """
 
 import sys

@@ -12,7 +12,6 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
 from mlflow import MlflowClient
 from mlflow_server import free_port, serving
 from postgres import Postgres, postgres
