@@ -13,7 +13,7 @@ class Provenance:
     """What the records of the scored trials' stages say about their making; values with the stages that have them."""
 
     commits: Mapping[str, int]
-    """Commit, with ``+ changes`` where the work tree was not clean."""
+    """Twelve digits of the commit, with ``+ changes`` where the work tree was not clean."""
     versions: Mapping[str, Mapping[str, int]]
     """By package."""
     hosts: Mapping[str, int]
@@ -36,7 +36,8 @@ def provenance(records: SweepRecords, trials: Sequence[Trial]) -> Provenance:
     for kind, key in stages:
         record = records.stages.get((kind, key), {})
         made: Mapping[str, Any] = record.get("provenance", {})
-        commits[f"{made.get('commit') or 'unknown'}{' + changes' if made.get('dirty') else ''}"] += 1
+        commit = str(made.get("commit") or "unknown")[:12]
+        commits[f"{commit}{' + changes' if made.get('dirty') else ''}"] += 1
         hosts[str(made.get("host") or "unknown")] += 1
         for package, version in (made.get("versions") or {}).items():
             versions.setdefault(package, Counter())[str(version)] += 1

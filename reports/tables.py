@@ -214,7 +214,7 @@ def to_html(table: Table) -> str:
         cells = "".join(f"<td{_html_attributes(cell)}>{_html_cell(cell)}</td>" for cell in row.cells)
         kind = " class=baseline" if row.baseline else " class=head" if row.heads else ""
         body.append(f'<tr{kind}><th scope="row">{label}</th><td>{escape(row.seeds)}</td>{cells}</tr>')
-    foot = "<br>".join(escape(note) for note in table.notes)
+    foot = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
     return (
         f"<table><caption>{escape(table.caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody>"

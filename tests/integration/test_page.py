@@ -146,6 +146,33 @@ def test_the_page_follows_the_readers_colour_scheme(report, tmp_path, scheme, fl
     assert ground > 200 if scheme == "light" else ground < 60
 
 
+@pytest.mark.parametrize("scheme", [1, 0])
+def test_a_phone_scrolls_down_and_never_sideways(report, tmp_path, scheme):
+    """With everything opened and the paper's numbers shown; tables and figures scroll in themselves."""
+    page = (report[0] / "index.html").read_text(encoding="utf-8")
+    probe = """<script>
+    window.addEventListener("load", async () => {
+      for (const one of document.querySelectorAll("details")) one.open = true;
+      document.getElementById("published-switch").click();
+      await new Promise(resolve => setTimeout(resolve, 2000));
+      const notes = [...document.querySelectorAll("tfoot p")].map(one => one.getBoundingClientRect().right);
+      parent.postMessage([innerWidth, document.documentElement.scrollWidth, Math.max(...notes)], "*");
+    });
+    </script></body>"""
+    (tmp_path / "page.html").write_text(page.replace("</body>", probe), encoding="utf-8")
+    phone = tmp_path / "phone.html"
+    phone.write_text(
+        '<!DOCTYPE html><title></title><iframe src="page.html" width="390" height="844"></iframe>'
+        "<script>addEventListener('message', one => document.title = JSON.stringify(one.data))</script>"
+    )
+    opened = browse(phone, tmp_path, "--dump-dom", f"--blink-settings=preferredColorScheme={scheme}")
+    width, content, notes = json.loads(re.search(r"<title>(.*?)</title>", opened.stdout)[1])
+    assert width == 390
+    assert content <= width
+    assert 0 < notes <= width
+    assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
+
+
 def test_figures_are_written_as_png_svg_and_pdf(report):
     folder, summary = report
     assert summary["images"] == {"wanted": True, "problem": ""}

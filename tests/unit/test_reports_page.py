@@ -116,7 +116,7 @@ def test_the_page_shows_tables_figures_examples_failures_and_warnings(sweep):
     assert "ValueError: &lt;broken&gt; &amp; bent" in text
     assert "check of the platform, not evidence about MM1" in text.replace("\n", " ")
     assert "test/colour/0" in text
-    assert "0123456789abcdef0123456789abcdef01234567" in text
+    assert ">0123456789ab<" in text
     assert all(arm["key"] in text for arm in summary["arms"])
     assert any("failed (1)" in warning for warning in summary["warnings"])
 
@@ -128,7 +128,7 @@ def test_different_code_among_compared_trials_is_a_warning(tmp_path):
     record["provenance"] |= {"commit": "f" * 40, "versions": {"python": "3.12.0", "torch": "2.13.0"}}
     path.write_text(json.dumps(record))
     warnings = build(folder)["warnings"]
-    assert any("different code" in warning and "f" * 40 in warning for warning in warnings)
+    assert any("different code" in warning and "f" * 12 in warning for warning in warnings)
     assert any("versions of python" in warning for warning in warnings)
     assert not any("torch" in warning for warning in warnings)
 
