@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
+from reports.arrays import read_arrays
 from reports.records import SCORES, SweepRecords, Trial
 from reports.statistics import FRACTION
 
@@ -158,8 +159,7 @@ class Results:
         """
         path = self.records.work("evaluate", trial.evaluation) / SCORES
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                table = {name: archive[name] for name in archive.files}
+            table = read_arrays(path)
             needed = {name for part in _parts(self._result(trial)) for name in (f"{part.task}/ids", _array(part))}
             missing = sorted(needed - table.keys())
             problem = f"no array {missing[0]!r}" if missing else ""

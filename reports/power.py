@@ -9,6 +9,7 @@ With S' instead of S seeds, A and C of the variance's parts become A S / S' and 
 change, so some differences no number of seeds can show: that takes more items.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from statistics import median
 
@@ -56,8 +57,9 @@ def with_seeds(estimate: Estimate, seeds: int) -> Parts:
 
 def seeds_to_see(estimate: Estimate, difference: float) -> int | None:
     """Least number of seeds with which a true difference (stored units) is detectable; ``None`` beyond the most."""
-    counts = range(2, MOST_SEEDS + 1)
-    return next((count for count in counts if detectable(with_seeds(estimate, count)) <= difference), None)
+    counts = range(2, MOST_SEEDS + 1)  # what is detectable falls with every seed more
+    place = bisect_left(counts, True, key=lambda count: detectable(with_seeds(estimate, count)) <= difference)
+    return counts[place] if place < len(counts) else None
 
 
 def sights(analysis: Analysis) -> list[Sight]:
