@@ -87,6 +87,15 @@ class Works:
         return known[1]
 
 
+def training_work(stages: Sequence[Stage], config: Config, works: Works) -> Work:
+    """Of a trial's stages those that train a model, together, also where they are shared with other trials."""
+    trained = [works.of(stage, config) for stage in stages if isinstance(stage.config, EncoderStage | PretrainStage)]
+    return Work(
+        parameters=max((one.parameters for one in trained), default=0),
+        operations=sum(one.operations for one in trained),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """A finished stage."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from ablations.arms import Arm
 from ablations.configuration import leaves
+from ablations.cost import Work, Works, training_work
 from ablations.design import design_arms, same
 from ablations.metrics import check_objective
 from ablations.payload import encode
@@ -83,6 +84,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     """The content of ``plan.json``: what status and reports know of a sweep, without reading its file again."""
     sweep = plan.sweep
     baseline = plan.baseline
+    works = Works()
+    work = {trial.arm.key: training_work(trial.stages, trial.arm.config, works) for trial in plan.trials}
     return {
         "name": sweep.name,
         "title": sweep.title,
@@ -94,7 +97,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "axes": [_axis_document(axis, plan.arms) for axis in sweep.axes],
         "baseline": baseline.key if baseline else None,
         "base": _base_document(sweep),
-        "arms": [_arm_document(arm) for arm in plan.arms],
+        "arms": [_arm_document(arm, work[arm.key]) for arm in plan.arms],
         "trials": [
             {
                 "key": trial.key,
@@ -121,7 +124,7 @@ def _base_document(sweep: Sweep) -> dict[str, Any]:
     return base
 
 
-def _arm_document(arm: Arm) -> dict[str, Any]:
+def _arm_document(arm: Arm, training: Work) -> dict[str, Any]:
     return {
         "key": arm.key,
         "label": arm.label,
@@ -129,6 +132,8 @@ def _arm_document(arm: Arm) -> dict[str, Any]:
         "set": encode(arm.set),
         "varied": list(arm.varied),
         "baseline": arm.baseline,
+        "parameters": training.parameters,
+        "operations": training.operations,
     }
 
 

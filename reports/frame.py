@@ -74,6 +74,10 @@ class Arm:
     varied: tuple[str, ...]
     """Axes on which it differs from the baseline."""
     baseline: bool
+    parameters: int | None
+    """Of the trained model; ``None`` in a plan that does not say."""
+    operations: float | None
+    """Floating-point operations to train it once, its encoder included, as computed by the plan."""
 
 
 class Results:
@@ -205,6 +209,8 @@ def _arm(planned: Mapping[str, Any]) -> Arm:
         settings=planned["set"],
         varied=tuple(planned["varied"]),
         baseline=planned["baseline"],
+        parameters=planned.get("parameters"),
+        operations=planned.get("operations"),
     )
 
 

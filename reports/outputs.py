@@ -15,6 +15,7 @@ from reports.examples import examples
 from reports.export import FORMATS, missing_browser, write_images
 from reports.figures import NAMES
 from reports.figures.connector import connector
+from reports.figures.cost import cost, has_cost
 from reports.figures.data_mix import data_mix
 from reports.figures.effects import MOST_ROWS, effects
 from reports.figures.encoder import encoder
@@ -104,7 +105,7 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
 
 
 def _figures(analysis: Analysis) -> list[PageFigure]:
-    """The figures that the plan asks for, the effects, and how the arms learned."""
+    """The figures that the plan asks for, the effects, how the arms learned, and the scores against their cost."""
     figures = []
     for name in dict.fromkeys(analysis.results.plan["figures"]):
         if name not in _DRAWN:
@@ -123,6 +124,13 @@ def _figures(analysis: Analysis) -> list[PageFigure]:
         f"comparable. The baseline (†) and the first arms, at most {MOST_ARMS}; a click on the legend hides a line."
     )
     figures.append(_drawn(analysis, "learning", learning, caption, adapts=True))
+    if has_cost(analysis):
+        caption = (
+            "Scores against the operations of a training, its encoder's included, as the plan computes them; 95 % "
+            "intervals. The line joins the arms that no cheaper arm beats in the mean: where intervals overlap, chance "
+            "may have ordered them."
+        )
+        figures.append(_drawn(analysis, "cost", cost, caption, adapts=True))
     return figures
 
 

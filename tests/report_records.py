@@ -30,6 +30,8 @@ class ArmRecord:
     baseline: bool = False
     states: Mapping[int, str] = field(default_factory=dict)
     """State by seed, where it is not done."""
+    operations: float | None = None
+    """Of a training; a plan without is one of an earlier version."""
 
 
 def key(*parts: object) -> str:
@@ -64,6 +66,7 @@ def write_sweep(
                 "set": dict(arm.settings),
                 "varied": [],
                 "baseline": arm.baseline,
+                **({} if arm.operations is None else {"operations": arm.operations, "parameters": 1000}),
             }
         )
         for seed in seeds:

@@ -70,12 +70,21 @@ def test_the_document_is_json_and_holds_what_reports_need(tmp_path):
         "set": {"connector.kind": "average_pool", "image.resolution": 24},
         "varied": ["image.resolution"],
         "baseline": False,
+        "parameters": arm["parameters"],
+        "operations": arm["operations"],
     }
     assert document["baseline"] == plan.arms[1].key
     trial = document["trials"][0]
     assert (trial["arm"], trial["seed"], trial["key"]) == (arm["key"], 0, trial["stages"][-1]["key"])
     assert [stage["kind"] for stage in trial["stages"]] == ["world", "encoder", "pretrain", "evaluate"]
     assert trial["stages"][-1]["inputs"] == {"world": trial["stages"][0]["key"], "pretrain": trial["stages"][2]["key"]}
+
+
+def test_the_document_says_what_each_arm_takes_to_train(tmp_path):
+    arms = plan_document(planned(tmp_path, CONNECTORS))["arms"]
+    by_resolution = {arm["set"]["image.resolution"]: arm for arm in arms if "average" in arm["label"]}
+    assert 1e10 < by_resolution[24]["operations"] < by_resolution[48]["operations"]
+    assert by_resolution[24]["parameters"] > 1e5
 
 
 def test_every_label_of_an_arm_is_a_value_of_its_axis(tmp_path):
