@@ -32,7 +32,8 @@ import sys
 import mlflow, plotly.express
 folder, store = sys.argv[1:]
 mlflow.set_tracking_uri(f"sqlite:///{store}/mlflow.db")
-runs = mlflow.search_runs(experiment_names=["large"], filter_string="tags.`ablations.kind` = 'trial'", max_results=50_000)
+of_trials = "tags.`ablations.kind` = 'trial'"
+runs = mlflow.search_runs(experiment_names=["large"], filter_string=of_trials, max_results=50_000)
 means = runs.groupby("tags.ablations.arm")["metrics.eval/colour/value/4"].agg(["mean", "std"]).reset_index()
 page = plotly.express.bar(means, x="tags.ablations.arm", y="mean", error_y="std")
 page.write_html(f"{folder}/notebook.html")
