@@ -19,9 +19,11 @@ from reports.figures.cost import cost, has_cost
 from reports.figures.data_mix import data_mix
 from reports.figures.effects import MOST_ROWS, effects
 from reports.figures.encoder import encoder
+from reports.figures.interaction import crossed_pairs, interaction
 from reports.figures.learning import MOST_ARMS, learning
 from reports.figures.published import published_figure
 from reports.frame import Results
+from reports.interactions import interactions, interactions_table
 from reports.page import PageFigure, render
 from reports.paper.beside import Beside, beside_the_paper
 from reports.paper.lessons import lessons
@@ -31,7 +33,9 @@ from reports.power import power_table, sights
 from reports.provenance import provenance
 from reports.records import ReportError, SweepRecords
 from reports.summary import summarise
-from reports.tables import Table, effects_table, headline_table, task_tables, to_html, to_latex, to_markdown
+from reports.table_formats import to_html, to_latex, to_markdown
+from reports.tables import Table, effects_table, headline_table, task_tables
+from reports.variance import variance_table
 
 SUMMARY = "summary.json"
 """Written last: a report with a summary is whole."""
@@ -65,6 +69,11 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
     tables = {"headline": headline_table(analysis)}
     if analysis.axis_effects:
         tables["effects"] = effects_table(analysis)
+    crossed = interactions(analysis.results)
+    if crossed:
+        tables["interactions"] = interactions_table(crossed, analysis.results)
+    if (shares := variance_table(analysis.results)) is not None:
+        tables["variance"] = shares
     if seen:
         tables["power"] = power_table(seen, analysis.results.margin)
     if verdicts:
@@ -105,7 +114,8 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
 
 
 def _figures(analysis: Analysis) -> list[PageFigure]:
-    """The figures that the plan asks for, the effects, how the arms learned, and the scores against their cost."""
+    """The figures that the plan asks for, the effects, how the arms learned, and what the sweep has besides:
+    crossed axes, trainings of different cost."""
     figures = []
     for name in dict.fromkeys(analysis.results.plan["figures"]):
         if name not in _DRAWN:
@@ -124,6 +134,12 @@ def _figures(analysis: Analysis) -> list[PageFigure]:
         f"comparable. The baseline (†) and the first arms, at most {MOST_ARMS}; a click on the legend hides a line."
     )
     figures.append(_drawn(analysis, "learning", learning, caption, adapts=True))
+    if crossed_pairs(analysis):
+        caption = (
+            "Mean scores by the values of two axes, over all else that the arms have there. Rows that are lighter and "
+            "darker by the same in every column: the effects add up. The table of interactions has the intervals."
+        )
+        figures.append(_drawn(analysis, "interaction", interaction, caption, adapts=True))
     if has_cost(analysis):
         caption = (
             "Scores against the operations of a training, its encoder's included, as the plan computes them; 95 % "

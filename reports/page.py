@@ -14,7 +14,8 @@ from reports.examples import Example
 from reports.frame import Arm
 from reports.plot import Figure, figure_json, script
 from reports.provenance import Provenance
-from reports.tables import Table, to_html
+from reports.table_formats import to_html
+from reports.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,15 @@
 """Arms by measures as tables: mean and half-width of the 95 % interval, the best in bold, the baseline marked, and the
-differences to it that are significant with their adjusted p. As HTML, Markdown and LaTeX (booktabs).
-
-Every text that comes from a user is escaped for the format it goes into.
+differences to it that are significant with their adjusted p. What has no format yet; ``reports/table_formats.py``
+gives it one.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
 
-from reports.analysis import Analysis
+from reports.analysis import Analysis, Difference
 from reports.frame import Arm, Measure
 
-_ARROWS = {"higher": "▲", "lower": "▼", "equivalent": "≈"}
+ARROWS = {"higher": "▲", "lower": "▼", "equivalent": "≈"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,21 +83,7 @@ def effects_table(analysis: Analysis) -> Table:
     measures = analysis.results.headline
     rows = []
     for effect in analysis.axis_effects:
-        cells = []
-        for measure in measures:
-            difference = effect.differences.get(measure.key)
-            if difference is None:
-                cells.append(Cell(mean=None, half_width=None, note="no scores"))
-                continue
-            cells.append(
-                Cell(
-                    mean=difference.estimate.mean * measure.scale,
-                    half_width=difference.estimate.half_width * measure.scale,
-                    verdict=difference.verdict if difference.verdict in _ARROWS else "",
-                    p=difference.p_holm if difference.verdict in ("higher", "lower") else None,
-                    signed=True,
-                )
-            )
+        cells = [difference_cell(effect.differences.get(measure.key), measure) for measure in measures]
         seeds = {difference.estimate.seeds for difference in effect.differences.values()}
         rows.append(
             Row(
@@ -118,14 +101,27 @@ def effects_table(analysis: Analysis) -> Table:
     return Table(
         name="effects",
         caption="Effect of each axis",
-        columns=_heads(measures),
+        columns=heads(measures),
         rows=tuple(rows),
         notes=(note,),
         rows_are="effect",
     )
 
 
-def _heads(measures: Sequence[Measure]) -> tuple[str, ...]:
+def difference_cell(difference: Difference | None, measure: Measure) -> Cell:
+    """A difference with its interval, and its p where it is told apart from zero."""
+    if difference is None:
+        return Cell(mean=None, half_width=None, note="no scores")
+    return Cell(
+        mean=difference.estimate.mean * measure.scale,
+        half_width=difference.estimate.half_width * measure.scale,
+        verdict=difference.verdict if difference.verdict in ARROWS else "",
+        p=difference.p_holm if difference.verdict in ("higher", "lower") else None,
+        signed=True,
+    )
+
+
+def heads(measures: Sequence[Measure]) -> tuple[str, ...]:
     return tuple(measure.label if measure.unit == "%" else f"{measure.label} ({measure.unit})" for measure in measures)
 
 
@@ -143,7 +139,7 @@ def _table(analysis: Analysis, measures: Sequence[Measure], *, name: str, captio
     return Table(
         name=name,
         caption=caption,
-        columns=_heads(measures),
+        columns=heads(measures),
         rows=tuple(rows),
         notes=notes(analysis),
     )
@@ -174,7 +170,7 @@ def _cell(analysis: Analysis, arm: Arm, measure: Measure) -> Cell:
         states = {trial.state for trial in analysis.results.trials(arm.key)} - {"done"}
         return Cell(mean=None, half_width=None, note=", ".join(sorted(states)) or "not evaluated")
     difference = analysis.difference(arm, measure)
-    verdict = difference.verdict if difference and difference.verdict in _ARROWS else ""
+    verdict = difference.verdict if difference and difference.verdict in ARROWS else ""
     return Cell(
         mean=mean.mean * measure.scale,
         half_width=mean.half_width * measure.scale,
@@ -190,149 +186,9 @@ def _column(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     return tuple(replace(cell, best=len(shown) > 1 and cell.number == best) for cell in cells)
 
 
-def _wordy(table: Table) -> list[bool]:
-    """Whether a column is of words rather than numbers."""
-    return [any(row.cells[number].text for row in table.rows) for number in range(len(table.columns))]
-
-
 def spoken_margin(points: float) -> str:
     return f"{points:g} point{'' if points == 1 else 's'}"
 
 
 def spoken_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def to_html(table: Table) -> str:
-    """A ``<table>`` without style of its own. Each head of a column is a button for sorting by it, unless rows sum up
-    others; numbers are sorted by the attribute ``data-value``."""
-    grouped = any(row.heads for row in table.rows)
-    head = "".join(_html_head(column, grouped) for column in (table.rows_are, "seeds", *table.columns))
-    body = []
-    for row in table.rows:
-        label = escape(row.label) + (' <span class="mark" title="the baseline">†</span>' if row.baseline else "")
-        cells = "".join(f"<td{_html_attributes(cell)}>{_html_cell(cell)}</td>" for cell in row.cells)
-        kind = " class=baseline" if row.baseline else " class=head" if row.heads else ""
-        body.append(f'<tr{kind}><th scope="row">{label}</th><td>{escape(row.seeds)}</td>{cells}</tr>')
-    foot = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
-    return (
-        f"<table><caption>{escape(table.caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody>"
-        f'<tfoot><tr><td colspan="{len(table.columns) + 2}">{foot}</td></tr></tfoot></table>'
-    )
-
-
-def _html_head(column: str, grouped: bool) -> str:
-    if grouped:
-        return f'<th scope="col">{escape(column)}</th>'
-    return f'<th scope="col" aria-sort="none"><button type="button">{escape(column)}</button></th>'
-
-
-def _html_attributes(cell: Cell) -> str:
-    if cell.text:
-        return " class=wrap"
-    return "" if cell.mean is None else f' data-value="{cell.mean:.6g}"'
-
-
-def _html_cell(cell: Cell) -> str:
-    if cell.text:
-        return escape(cell.text)
-    if cell.mean is None:
-        return f'<span class="none">{escape(cell.note)}</span>'
-    text = f"<b>{cell.number}</b>" if cell.best else cell.number
-    if cell.width:
-        text += f' <span class="width">± {cell.width}</span>'
-    if cell.verdict:
-        p = "" if cell.p is None else f" {escape(spoken_p(cell.p))}"
-        text += f' <span class="{cell.verdict}">{_ARROWS[cell.verdict]}{p}</span>'
-    return text
-
-
-def to_markdown(table: Table) -> str:
-    lines = [
-        f"**{_markdown(table.caption)}**",
-        "",
-        "| " + " | ".join((table.rows_are, "seeds", *map(_markdown, table.columns))) + " |",
-        "| :-- | --: |" + "".join(" :-- |" if wordy else " --: |" for wordy in _wordy(table)),
-    ]
-    for row in table.rows:
-        label = f"**{_markdown(row.label)}**" if row.heads else _markdown(row.label) + (" †" if row.baseline else "")
-        lines.append("| " + " | ".join((label, row.seeds, *map(_markdown_cell, row.cells))) + " |")
-    return "\n".join([*lines, "", *(_markdown(note) + "  " for note in table.notes)]).rstrip() + "\n"
-
-
-def _markdown_cell(cell: Cell) -> str:
-    if cell.text:
-        return _markdown(cell.text)
-    if cell.mean is None:
-        return f"*{_markdown(cell.note)}*" if cell.note else ""
-    text = f"**{cell.number}**" if cell.best else cell.number
-    if cell.width:
-        text += f" ± {cell.width}"
-    if cell.verdict:
-        text += f" {_ARROWS[cell.verdict]}" + ("" if cell.p is None else f" ({_markdown(spoken_p(cell.p))})")
-    return text
-
-
-def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|#~$])", r"\\\1", " ".join(text.split()))
-
-
-def to_latex(table: Table) -> str:
-    """A ``table`` environment; needs the packages booktabs and textcomp's symbols of any current LaTeX."""
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_latex(table.caption)}}}",
-        r"\begin{tabular}{lr" + "".join("l" if wordy else "r" for wordy in _wordy(table)) + "}",
-        r"\toprule",
-        " & ".join((table.rows_are, "seeds", *map(_latex, table.columns))) + r" \\",
-        r"\midrule",
-    ]
-    for row in table.rows:
-        label = _latex(row.label) + (r"\textsuperscript{\textdagger}" if row.baseline else "")
-        label = rf"\textbf{{{label}}}" if row.heads else label
-        lines.append(" & ".join((label, row.seeds, *map(_latex_cell, row.cells))) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", r"\par\smallskip\footnotesize"]
-    lines += [_latex(note) for note in table.notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-_LATEX_ARROWS = {"higher": r"\uparrow", "lower": r"\downarrow", "equivalent": r"\approx"}
-_LATEX_ESCAPES: Mapping[str, str] = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "≈": r"$\approx$",
-    "▲": r"$\uparrow$",
-    "▼": r"$\downarrow$",
-    "†": r"\textdagger{}",
-}
-
-
-def _latex_cell(cell: Cell) -> str:
-    if cell.text:
-        return _latex(cell.text)
-    if cell.mean is None:
-        return rf"\textit{{{_latex(cell.note)}}}" if cell.note else ""
-    number = rf"\mathbf{{{cell.number}}}" if cell.best else cell.number
-    text = number + (rf" \pm {cell.width}" if cell.width else "")
-    if cell.verdict:
-        text += rf"\ {_LATEX_ARROWS[cell.verdict]}"
-    p = "" if cell.p is None else rf" {{\scriptsize (${spoken_p(cell.p)}$)}}"
-    return f"${text}${p}"
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX_ESCAPES.get(character, character) for character in " ".join(text.split()))

@@ -1,10 +1,12 @@
 """A sweep beside the paper and the lessons as tables, in the forms that all tables of a report have."""
 
+from dataclasses import replace
+
 from reports.analysis import Difference
 from reports.frame import Measure
 from reports.paper.beside import Beside, Compared, Order
 from reports.paper.lessons import Tested, Verdict, paper_holds
-from reports.tables import Cell, Row, Table, spoken_margin, spoken_p
+from reports.tables import Cell, Row, Table, difference_cell, spoken_margin, spoken_p
 
 _NOT_EVIDENCE = "Agreement in a small world is a check of the platform, not evidence about MM1."
 
@@ -98,7 +100,7 @@ def _row(one: Compared) -> Row:
         cells = (published, _text("not tested"), _text(""), _text(""))
     else:
         sign, size = _agreement(one.difference, one.measure, one.published)
-        cells = (published, difference_cell(one.difference, one.measure), _text(sign), _text(size))
+        cells = (published, _difference(one.difference, one.measure), _text(sign), _text(size))
     seeds = str(one.difference.estimate.seeds) if one.difference else ""
     return Row(label=one.column, baseline=False, seeds=seeds, cells=(*cells, _text("; ".join(one.gaps))))
 
@@ -144,7 +146,7 @@ def _claim(tested: Tested, margin: float) -> Row:
         seeds = str(compared.difference.estimate.seeds)
         p = spoken_p(compared.difference.p_holm).removeprefix("p ").removeprefix("= ")
         within = "yes" if compared.difference.within else "no"
-        ours = (difference_cell(compared.difference, compared.measure), _text(p), _text(within))
+        ours = (_difference(compared.difference, compared.measure), _text(p), _text(within))
     return Row(
         label=f"{compared.comparison.label}: {compared.column}",
         baseline=False,
@@ -153,14 +155,9 @@ def _claim(tested: Tested, margin: float) -> Row:
     )
 
 
-def difference_cell(difference: Difference, measure: Measure) -> Cell:
-    verdict = "" if difference.verdict == "unclear" else difference.verdict
-    return Cell(
-        mean=difference.estimate.mean * measure.scale,
-        half_width=difference.estimate.half_width * measure.scale,
-        verdict=verdict,
-        signed=True,
-    )
+def _difference(difference: Difference, measure: Measure) -> Cell:
+    """Without its p, which has a column of its own or belongs to a lesson."""
+    return replace(difference_cell(difference, measure), p=None)
 
 
 def _text(text: str) -> Cell:

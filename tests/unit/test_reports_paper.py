@@ -30,7 +30,7 @@ from reports.paper.lessons import UNTESTED, lessons, paper_holds
 from reports.paper.published import EXPECTED, mm1
 from reports.paper.tables import beside_table, lessons_table, order_table
 from reports.records import read_records
-from reports.tables import to_html, to_latex, to_markdown
+from reports.table_formats import to_html, to_latex, to_markdown
 
 ROOT = Path(__file__).parents[2]
 

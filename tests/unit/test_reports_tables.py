@@ -8,7 +8,8 @@ from report_records import ArmRecord, axis, write_sweep
 from reports.analysis import analyse
 from reports.frame import Results
 from reports.records import read_records
-from reports.tables import Cell, Row, Table, effects_table, headline_table, task_tables, to_html, to_latex, to_markdown
+from reports.table_formats import to_html, to_latex, to_markdown
+from reports.tables import Cell, Row, Table, effects_table, headline_table, task_tables
 
 LOW = {"0": 40.0, "4": 42.0, "8": 44.0, "text_core": 10.0}
 HIGH = {"0": 35.0, "4": 90.0, "8": 92.0, "text_core": 80.0}

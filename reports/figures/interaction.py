@@ -1,0 +1,139 @@
+"""Mean scores by the values of two axes, as heat maps: one row a pair of crossed axes, one panel a headline measure."""
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from reports.analysis import Analysis
+from reports.frame import Measure
+from reports.plot import Figure, figure
+from reports.records import ReportError
+from reports.style import INTERFACE, verbatim
+
+MOST_PAIRS = 3
+"""Pairs of axes that are drawn."""
+MOST_VALUES = 12
+"""Of an axis that is drawn: more could not be read."""
+
+_SPACE = {"ticks": "outside", "ticklen": 4, "tickcolor": "rgba(0,0,0,0)"}
+"""Between the labels and the cells."""
+_CELL, _ROW, _GAP, _TOP, _BOTTOM, _LETTER = 58, 34, 24, 34, 62, 6.6
+
+
+def crossed_pairs(analysis: Analysis) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pairs of the plan's axes that some arms cross: each has two values at one value of the other."""
+    pairs = []
+    for first, second in combinations(analysis.results.plan["axes"], 2):
+        places = {(arm.values.get(first["name"]), arm.values.get(second["name"])) for arm in analysis.results.arms}
+        rows, columns = {row for row, _ in places}, {column for _, column in places}
+        if len(places) == len(rows) * len(columns) and min(len(rows), len(columns)) > 1:
+            pairs.append((first, second))
+    return pairs
+
+
+def interaction(analysis: Analysis) -> Figure:
+    """The figure. Raises ``ReportError`` where no two axes are crossed, have few values, and have scores."""
+    measures = analysis.results.headline
+    tables = [
+        (rows, columns, {measure.key: _means(analysis, rows, columns, measure) for measure in measures})
+        for rows, columns in crossed_pairs(analysis)
+        if max(len(rows["values"]), len(columns["values"])) <= MOST_VALUES
+    ][:MOST_PAIRS]
+    if not tables or not any(np.isfinite(table).any() for _, _, means in tables for table in means.values()):
+        raise ReportError(f"no two crossed axes of at most {MOST_VALUES} values that have scores")
+    left = 24 + _LETTER * max(len(_short(value["label"])) for rows, _, _ in tables for value in rows["values"])
+    panel = _CELL * max(len(columns["values"]) for _, columns, _ in tables)
+    width = left + len(measures) * (panel + _GAP)
+    heights = [_ROW * len(rows["values"]) for rows, _, _ in tables]
+    height = sum(heights) + len(tables) * (_TOP + _BOTTOM)
+    traces: list[dict[str, Any]] = []
+    parts: dict[str, Any] = {"annotations": []}
+    above = 0.0
+    for number, (rows, columns, means) in enumerate(tables):
+        top, bottom = above + _TOP, above + _TOP + heights[number]
+        for place, measure in enumerate(measures):
+            index = number * len(measures) + place
+            suffix = "" if index == 0 else str(index + 1)
+            start = left + place * (panel + _GAP)
+            trace = _map(rows, columns, means[measure.key], measure)
+            traces.append(trace | {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"})
+            axis = {"type": "category", "fixedrange": True, "showgrid": False, "zeroline": False, **_SPACE}
+            parts[f"xaxis{suffix}"] = axis | {
+                "domain": (start / width, (start + _CELL * len(columns["values"])) / width),
+                "anchor": f"y{suffix}",
+                "title": {"text": verbatim(_short(columns["name"])), "font": {"size": 12}, "standoff": 4},
+            }
+            parts[f"yaxis{suffix}"] = axis | {
+                "domain": (1 - bottom / height, 1 - top / height),
+                "anchor": f"x{suffix}",
+                "autorange": "reversed",
+                "showticklabels": place == 0,
+            }
+            title = f"<b>{verbatim(measure.label)}</b>" + ("" if place else f", rows: {verbatim(_short(rows['name']))}")
+            parts["annotations"].append(_title(title, start / width, 1 - top / height))
+        above = bottom + _BOTTOM
+    return figure(
+        traces,
+        {
+            "width": width,
+            "height": height,
+            "margin": {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False},
+            "font": {"family": INTERFACE, "size": 12, "color": "#1a1a1a"},
+            "paper_bgcolor": "#ffffff",
+            "plot_bgcolor": "#ffffff",
+            "dragmode": False,
+            **parts,
+        },
+    )
+
+
+def _means(analysis: Analysis, rows: Any, columns: Any, measure: Measure) -> np.ndarray:
+    """(rows, columns) in shown units: the mean over the arms at each pair of values; not a number without scores."""
+    table = np.full((len(rows["values"]), len(columns["values"])), np.nan)
+    for row, left in enumerate(rows["values"]):
+        for column, above in enumerate(columns["values"]):
+            there = [
+                analysis.mean(arm, measure)
+                for arm in analysis.results.arms
+                if (arm.values.get(rows["name"]), arm.values.get(columns["name"])) == (left["label"], above["label"])
+            ]
+            known = [mean.mean for mean in there if mean is not None]
+            if known and len(known) == len(there):
+                table[row, column] = measure.scale * sum(known) / len(known)
+    return table
+
+
+def _map(rows: Any, columns: Any, table: np.ndarray, measure: Measure) -> dict[str, Any]:
+    shown = [[None if np.isnan(value) else value for value in row] for row in table.tolist()]
+    return {
+        "type": "heatmap",
+        "x": [verbatim(_short(value["label"])) for value in columns["values"]],
+        "y": [verbatim(_short(value["label"])) for value in rows["values"]],
+        "z": shown,
+        "text": [["" if value is None else f"{value:.1f}" for value in row] for row in shown],
+        "texttemplate": "%{text}",
+        "colorscale": "Cividis",  # told apart with any colour vision, and in grey
+        "showscale": False,
+        "xgap": 1,
+        "ygap": 1,
+        "hovertemplate": f"%{{y}}, %{{x}}: %{{text}} {measure.unit}<extra></extra>",
+    }
+
+
+def _title(text: str, x: float, y: float) -> dict[str, Any]:
+    return {
+        "text": text,
+        "x": x,
+        "y": y,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"size": 12.5},
+    }
+
+
+def _short(text: str, most: int = 30) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
