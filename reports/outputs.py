@@ -136,8 +136,8 @@ def _figures(analysis: Analysis) -> list[PageFigure]:
     figures.append(_drawn(analysis, "learning", learning, caption, adapts=True))
     if crossed_pairs(analysis):
         caption = (
-            "Mean scores by the values of two axes, over all else that the arms have there. Rows that are lighter and "
-            "darker by the same in every column: the effects add up. The table of interactions has the intervals."
+            "Mean scores by the values of two axes, over all else that the arms have there. Where the columns "
+            "differ by the same in every row, the effects add up. The table of interactions has the intervals."
         )
         figures.append(_drawn(analysis, "interaction", interaction, caption, adapts=True))
     if has_cost(analysis):

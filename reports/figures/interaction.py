@@ -16,9 +16,12 @@ MOST_PAIRS = 3
 MOST_VALUES = 12
 """Of an axis that is drawn: more could not be read."""
 
+LEAST_SPAN = 10
+"""Margins of the sweep between the ends of the colours, so that what hardly differs looks alike."""
+
 _SPACE = {"ticks": "outside", "ticklen": 4, "tickcolor": "rgba(0,0,0,0)"}
 """Between the labels and the cells."""
-_CELL, _ROW, _GAP, _TOP, _BOTTOM, _LETTER = 58, 34, 24, 34, 62, 6.6
+_CELL, _ROW, _GAP, _TOP, _BOTTOM, _LETTER = 58, 34, 24, 62, 30, 6.6
 
 
 def crossed_pairs(analysis: Analysis) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -42,6 +45,7 @@ def interaction(analysis: Analysis) -> Figure:
     ][:MOST_PAIRS]
     if not tables or not any(np.isfinite(table).any() for _, _, means in tables for table in means.values()):
         raise ReportError(f"no two crossed axes of at most {MOST_VALUES} values that have scores")
+    least_span = LEAST_SPAN * analysis.results.margin
     left = 24 + _LETTER * max(len(_short(value["label"])) for rows, _, _ in tables for value in rows["values"])
     panel = _CELL * max(len(columns["values"]) for _, columns, _ in tables)
     width = left + len(measures) * (panel + _GAP)
@@ -56,13 +60,12 @@ def interaction(analysis: Analysis) -> Figure:
             index = number * len(measures) + place
             suffix = "" if index == 0 else str(index + 1)
             start = left + place * (panel + _GAP)
-            trace = _map(rows, columns, means[measure.key], measure)
+            trace = _map(rows, columns, means[measure.key], measure, least_span=least_span)
             traces.append(trace | {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"})
             axis = {"type": "category", "fixedrange": True, "showgrid": False, "zeroline": False, **_SPACE}
             parts[f"xaxis{suffix}"] = axis | {
                 "domain": (start / width, (start + _CELL * len(columns["values"])) / width),
                 "anchor": f"y{suffix}",
-                "title": {"text": verbatim(_short(columns["name"])), "font": {"size": 12}, "standoff": 4},
             }
             parts[f"yaxis{suffix}"] = axis | {
                 "domain": (1 - bottom / height, 1 - top / height),
@@ -70,8 +73,10 @@ def interaction(analysis: Analysis) -> Figure:
                 "autorange": "reversed",
                 "showticklabels": place == 0,
             }
-            title = f"<b>{verbatim(measure.label)}</b>" + ("" if place else f", rows: {verbatim(_short(rows['name']))}")
-            parts["annotations"].append(_title(title, start / width, 1 - top / height))
+            title = f"<b>{verbatim(measure.label)}</b> ({measure.unit})"
+            parts["annotations"].append(_line(title, start / width, 1 - top / height))
+        title = f"{verbatim(rows['name'])} (down) by {verbatim(columns['name'])} (across)"
+        parts["annotations"].append(_line(title, 8 / width, 1 - (top - 28) / height))
         above = bottom + _BOTTOM
     return figure(
         traces,
@@ -104,8 +109,11 @@ def _means(analysis: Analysis, rows: Any, columns: Any, measure: Measure) -> np.
     return table
 
 
-def _map(rows: Any, columns: Any, table: np.ndarray, measure: Measure) -> dict[str, Any]:
+def _map(rows: Any, columns: Any, table: np.ndarray, measure: Measure, *, least_span: float) -> dict[str, Any]:
     shown = [[None if np.isnan(value) else value for value in row] for row in table.tolist()]
+    known = table[np.isfinite(table)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    middle, span = (low + high) / 2, max(high - low, least_span)
     return {
         "type": "heatmap",
         "x": [verbatim(_short(value["label"])) for value in columns["values"]],
@@ -114,6 +122,8 @@ def _map(rows: Any, columns: Any, table: np.ndarray, measure: Measure) -> dict[s
         "text": [["" if value is None else f"{value:.1f}" for value in row] for row in shown],
         "texttemplate": "%{text}",
         "colorscale": "Cividis",  # told apart with any colour vision, and in grey
+        "zmin": middle - span / 2,
+        "zmax": middle + span / 2,
         "showscale": False,
         "xgap": 1,
         "ygap": 1,
@@ -121,7 +131,7 @@ def _map(rows: Any, columns: Any, table: np.ndarray, measure: Measure) -> dict[s
     }
 
 
-def _title(text: str, x: float, y: float) -> dict[str, Any]:
+def _line(text: str, x: float, y: float) -> dict[str, Any]:
     return {
         "text": text,
         "x": x,
