@@ -228,12 +228,26 @@ def report(
         typer.Option("--output", "-o", help="Folder to write. [default: in the store]", show_default=False),
     ] = None,
     images: Annotated[bool, typer.Option(help="Also write PNG, SVG and PDF, where a Chrome is found.")] = True,
+    from_mlflow: Annotated[
+        str | None,
+        typer.Option(
+            "--from-mlflow",
+            metavar="URI",
+            help="Make it of what this MLflow has, into SWEEP-report. [default: the records in the store]",
+            show_default=False,
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again whenever records are new, until the sweep ends.")
+    ] = False,
     json_output: Json = False,
 ) -> int:
     """Rebuild a sweep's figures, tables and HTML page."""
     from ablations.report import report as make_report
 
-    return make_report(sweep, store=store, output=output, images=images, json_output=json_output)
+    return make_report(
+        sweep, store=store, output=output, images=images, json_output=json_output, from_mlflow=from_mlflow, watch=watch
+    )
 
 
 @app.command()

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ablations.errors import OK, BadInput
 from ablations.folder import sweep_folders
-from ablations.tracking import VIEW, Tracker, TrackingError
+from ablations.mlflow_access import TrackingError
+from ablations.tracking import VIEW, Tracker
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 5000

@@ -9,9 +9,7 @@ from ablations.errors import BadInput, nearest
 
 def sweep_folder(sweep: str, store: Path) -> Path:
     """``store/sweeps/<name>`` of a sweep's name, of its file, or of a path to that very folder."""
-    name = sweep
-    if Path(sweep).suffix in (".yaml", ".yml") and Path(sweep).is_file():
-        name = _name_in(Path(sweep))
+    name = sweep_name(sweep)
     folder = store / "sweeps" / name
     if (folder / "plan.json").is_file():
         return folder
@@ -22,6 +20,13 @@ def sweep_folder(sweep: str, store: Path) -> Path:
         + (f"are: {', '.join(known)}" if known else "is none yet: `ablate run SWEEP.yaml` makes one")
         + (f"; did you mean {close!r}?" if close else "")
     )
+
+
+def sweep_name(sweep: str) -> str:
+    """A sweep's name, given as it is or by its file."""
+    if Path(sweep).suffix in (".yaml", ".yml") and Path(sweep).is_file():
+        return _name_in(Path(sweep))
+    return sweep
 
 
 def sweep_folders(sweep: str | None, store: Path) -> list[Path]:

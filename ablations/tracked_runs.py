@@ -7,16 +7,21 @@ import csv
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+from ablations import record_archive
 from mm1core import spool
 
 SAMPLES = 4
 """Predictions shown of each task and number of shots."""
+
+LAYOUT = 2
+"""Of a trial's run: another number, and all runs are looked through again. 2: ``records.zip``."""
 
 _HEADLINES = ("eval/zero_shot", "eval/four_shot", "eval/eight_shot", "eval/text_core")
 
@@ -45,6 +50,8 @@ class RunContent:
     """Artifacts by name."""
     files: Mapping[str, Path]
     """Further artifacts by name, copied as they are."""
+    contents: Mapping[str, bytes]
+    """Further artifacts by name, made of what is there."""
     state: State
     started: int | None
     """Milliseconds since 1970; ``None`` where nobody knows."""
@@ -108,6 +115,7 @@ class TrackedSweep:
             points=(),
             texts={},
             files=self._files(),
+            contents={},
             state=("done" if set(states) & {"done", "pruned"} else "failed") if over else "running",
             started=min((_milliseconds(one["started"]) for one in known), default=None),
             ended=max((_milliseconds(one["finished"]) for one in known), default=None) if over else None,
@@ -149,6 +157,7 @@ class TrackedTrial:
     def seen(self) -> dict[str, Any]:
         """Changes when ``content`` does, and costs much less."""
         return {
+            "layout": LAYOUT,
             "plan": _digest([self.arm, self.trial, self.sweep.plan.get("base")]),
             "record": _stamp(self.folder / "record.json"),
             **{kind: _stamp(self._spool(kind)) for kind in ("encoder", "pretrain")},
@@ -166,7 +175,8 @@ class TrackedTrial:
             time = ended or _milliseconds((self.folder / "record.json").stat().st_mtime)
             points += [Point(metric=name, value=value, time=time, step=last) for name, value in scores.items()]
         config = self._config()
-        texts = {"config.yaml": _yaml(config), "predictions.csv": self._predictions() if state == "done" else ""}
+        sample = self._sample() if state == "done" else []
+        texts = {"config.yaml": _yaml(config), "predictions.csv": _table(sample)}
         failure = (record or {}).get("failure") or {}
         if failure:
             texts["failure.txt"] = "\n".join(filter(None, (failure["error"], failure.get("traceback_tail"))))
@@ -177,10 +187,14 @@ class TrackedTrial:
             points=tuple(points),
             texts={name: text for name, text in texts.items() if text},
             files={},
+            contents={} if record is None else {record_archive.NAME: self._archive(sample)},
             state=state,
             started=min((one.time for one in points if not one.metric.startswith("encoder/")), default=None),
             ended=ended if record else None,
         )
+
+    def _archive(self, sample: list[str]) -> bytes:
+        return record_archive.pack(self.sweep.folder, self.sweep.store, self.trial, "".join(sample))
 
     def _tags(self, state: State, provenance: Mapping[str, Any] | None, failure: Mapping[str, Any]) -> dict[str, str]:
         tags = {
@@ -223,28 +237,39 @@ class TrackedTrial:
                     reached[metric] = line["step"]
                     yield Point(metric=metric, value=value, time=_milliseconds(line["time"]), step=line["step"])
 
-    def _predictions(self) -> str:
-        """A sample of the predictions, as a table."""
-        out = io.StringIO()
-        table = csv.writer(out)
-        table.writerow(["task", "shots", "item", "prediction", "references", "scores"])
-        shown: dict[tuple[str, int], int] = {}
+    def _sample(self) -> list[str]:
+        """The first lines of the predictions of each task and number of shots, as they stand in the file."""
+        shown: Counter[tuple[str, int]] = Counter()
         path = self.sweep.store / "evaluate" / self.key / "work" / "predictions.jsonl"
         if not path.exists():
-            return ""
+            return []
+        sample = []
         with path.open(encoding="utf-8") as lines:
-            for line in map(json.loads, lines):
-                place = (line["task"], line["shots"])
-                shown[place] = shown.get(place, 0) + 1
+            for line in lines:
+                entry = json.loads(line)
+                place = (entry["task"], entry["shots"])
+                shown[place] += 1
                 if shown[place] <= SAMPLES:
-                    scores = " ".join(f"{name}={score:.3g}" for name, score in line["scores"].items())
-                    references = " | ".join(map(str, line["references"]))
-                    table.writerow([*place, line["item"], line["prediction"], references, scores])
-        return out.getvalue()
+                    sample.append(line)
+        return sample
 
     def _spool(self, kind: str) -> Path:
         key = next((stage["key"] for stage in self.trial["stages"] if stage["kind"] == kind), "none")
         return self.sweep.store / kind / key / "work" / "spool.jsonl"
+
+
+def _table(sample: list[str]) -> str:
+    """Predictions as CSV; empty without any."""
+    if not sample:
+        return ""
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(["task", "shots", "item", "prediction", "references", "scores"])
+    for line in map(json.loads, sample):
+        scores = " ".join(f"{name}={score:.3g}" for name, score in line["scores"].items())
+        references = " | ".join(map(str, line["references"]))
+        table.writerow([line["task"], line["shots"], line["item"], line["prediction"], references, scores])
+    return out.getvalue()
 
 
 def axis_tag(name: str) -> str:

@@ -5,13 +5,13 @@ sent of every metric, what else is there already. Before points are sent the mar
 without a marker, the server is asked what it has; so every point is there once, whenever what is killed. Points go by
 metric and step, not by their place in the spool: a spool that a resumed training cut back makes no fold.
 
-The only module that imports MLflow, and only when there is something to write.
+MLflow is imported only when there is something to write.
 """
 
 import json
 import os
-import re
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ablations.errors import STORE_UNUSABLE, AblationError
 from ablations.lease import Lease, LeaseHeld, LeaseLost, acquire
+from ablations.mlflow_access import TrackingError, mlflow_client, mlflow_errors, without_password
 from ablations.tracked_runs import RunContent, TrackedSweep, TrackedTrial
 from ablations.tracking_marker import DATABASE, Marker
 
@@ -37,12 +37,6 @@ _PATIENCE = 300.0
 """Seconds to wait for another process that writes MLflow from this store."""
 
 
-class TrackingError(AblationError):
-    """MLflow cannot be written or opened. The records are whole, and the next sync catches up."""
-
-    exit_code = STORE_UNUSABLE
-
-
 class Tracker:
     """Writes sweeps of one store to one MLflow."""
 
@@ -51,7 +45,7 @@ class Tracker:
         self._store = store.resolve()
         self.uri = uri or f"sqlite:///{self._store / DATABASE}"
         self._owns_database = uri is None
-        self._shown = _without_password(self.uri)
+        self._shown = without_password(self.uri)
         self._client: Any = None
 
     def sync(self, folder: Path) -> bool:
@@ -63,6 +57,8 @@ class Tracker:
             with self._alone() as lease:
                 self._write_sweep(sweep, lease)
                 return True
+        except LeaseLost as lost:
+            raise TrackingError(f"MLflow is written by another process now ({lost}); sync again") from lost
         except (OSError, ValueError) as error:  # the records, or the disk below a marker
             raise TrackingError(f"{folder} cannot be tracked: {error}") from error
 
@@ -112,15 +108,10 @@ class Tracker:
             lease.release()
 
     def _write_sweep(self, sweep: TrackedSweep, lease: Lease) -> None:
-        from sqlalchemy.exc import SQLAlchemyError  # what MLflow's own databases raise
-
-        _prepare_environment()
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-
-        try:
+        advice = "; if it is damaged, delete it: it is made anew from the records" if self._owns_database else ""
+        with mlflow_errors(self.uri, advice=advice):
             if self._client is None:
-                self._client = MlflowClient(tracking_uri=self.uri)
+                self._client = mlflow_client(self.uri)
             experiment = self._experiment(sweep.name)
             seen = sweep.seen()
             content = sweep.content()
@@ -133,12 +124,6 @@ class Tracker:
                 lease.confirm()
                 self._write_trial(trial, experiment, own.marker.run)
             own.complete(content, seen)
-        except (MlflowException, SQLAlchemyError, LeaseLost, OSError) as error:
-            if isinstance(error.__context__, OSError):  # what it raises while it tries to reach a server
-                raise TrackingError(f"MLflow at {self._shown} does not answer") from error
-            reason = _without_password(" ".join(str(error).partition("[SQL:")[0].split()))[:300]
-            advice = "; if it is damaged, delete it: it is made anew from the records" if self._owns_database else ""
-            raise TrackingError(f"MLflow at {self._shown}: {reason}{advice}") from error
 
     def _write_trial(self, trial: TrackedTrial, experiment: str, parent: str) -> None:
         marker = self._marker(trial.folder)
@@ -314,6 +299,13 @@ class _Run:
             if known.get(name) != _digest(text):
                 self._client.log_text(self.marker.run, text, name)
                 known[name] = _digest(text)
+        for name, data in content.contents.items():
+            digest = sha256(data).hexdigest()[:16]
+            if known.get(name) != digest:
+                with tempfile.TemporaryDirectory() as place:
+                    Path(place, name).write_bytes(data)
+                    self._client.log_artifact(self.marker.run, str(Path(place, name)))
+                known[name] = digest
         for name, path in content.files.items():
             found = path.stat()
             stamp = f"{found.st_size} {found.st_mtime_ns}"
@@ -335,21 +327,5 @@ def _parts(whole: Sequence[Part], most: int) -> Iterator[Sequence[Part]]:
         yield whole[start : start + most]
 
 
-def _without_password(text: str) -> str:
-    """For markers and messages."""
-    return re.sub("//[^/@ ]*@", "//", text)
-
-
 def _digest(value: Any) -> str:
     return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _prepare_environment() -> None:
-    """Before MLflow is imported. A user's own settings win."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    # A request that is sent again because its answer was lost may be carried out twice; the next sync looks first.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -18,8 +18,9 @@ from tracked_folder import TrackedFolder, points
 
 from ablations.dashboard import dashboard
 from ablations.errors import OK, BadInput
+from ablations.mlflow_access import TrackingError
 from ablations.sync import sync
-from ablations.tracking import Tracker, TrackingError
+from ablations.tracking import Tracker
 
 SMALL = "name: small\naxes: {connector.kind: [average_pool, c_abstractor]}\ndesign: grid\n"
 

@@ -1,0 +1,74 @@
+"""What a report reads of one trial, as one file: its record, its stages' records, its items' scores, its losses.
+
+Names in the archive are paths in a store, so that unpacking the archives of a sweep into an empty folder gives a store
+to make the report from. Weights are not in it, and of the predictions only those that a report shows.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+NAME = "records.zip"
+
+_MEMBER = re.compile(
+    r"sweeps/\w[\w.-]*/trials/[0-9a-f]+/record\.json|[a-z]+/[0-9a-f]+/record\.json"
+    r"|evaluate/[0-9a-f]+/work/(item_scores\.npz|predictions\.jsonl)|pretrain/[0-9a-f]+/work/spool\.jsonl"
+)
+_MOST_BYTES = 2**30
+"""Of one unpacked archive: more is no trial's."""
+
+
+class BadArchive(ValueError):
+    """An archive that is damaged, or was not made by ``pack``."""
+
+
+def pack(folder: Path, store: Path, trial: Mapping[str, Any], predictions: str) -> bytes:
+    """The archive of a trial of the sweep at ``folder``; equal files give equal bytes. Files that are missing are left
+    out. ``trial`` is its entry in the plan, ``predictions`` the lines to keep of its answers."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in _files(folder, store, trial):
+            if path.is_file():
+                archive.writestr(_dated(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+        if predictions:
+            name = f"evaluate/{trial['key']}/work/predictions.jsonl"
+            archive.writestr(_dated(name), predictions, zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+def unpack(content: bytes, store: Path) -> None:
+    """Write an archive's files into a store. Raises ``BadArchive``, and then has written nothing."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            odd = next((member.filename for member in members if not _MEMBER.fullmatch(member.filename)), None)
+            if odd is not None:
+                raise BadArchive(f"holds {odd!r}, which no trial's records have")
+            if sum(member.file_size for member in members) > _MOST_BYTES:
+                raise BadArchive("is larger than any trial's records")
+            files = {member.filename: archive.read(member) for member in members}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
+        raise BadArchive(f"is damaged ({error})") from error
+    for name, data in files.items():
+        path = store / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _files(folder: Path, store: Path, trial: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    key = trial["key"]
+    yield f"sweeps/{folder.name}/trials/{key}/record.json", folder / "trials" / key / "record.json"
+    for stage in trial["stages"]:
+        name = f"{stage['kind']}/{stage['key']}"
+        yield f"{name}/record.json", store / name / "record.json"
+        if stage["kind"] == "pretrain":
+            yield f"{name}/work/spool.jsonl", store / name / "work" / "spool.jsonl"
+    name = f"evaluate/{key}/work/item_scores.npz"
+    yield name, store / name
+
+
+def _dated(name: str) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))

@@ -1,0 +1,78 @@
+"""A store made of what MLflow has of a sweep, to make its report where the records themselves are out of reach.
+
+Reads alone; ``tracking.py`` writes. MLflow is imported when there is something to read.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ablations.errors import BadInput, nearest
+from ablations.mlflow_access import mlflow_client, mlflow_errors
+from ablations.record_archive import NAME, BadArchive, unpack
+
+
+def restore(uri: str, sweep: str, store: Path) -> tuple[Path, list[str]]:
+    """Write the plan and the records of a sweep that MLflow at ``uri`` has into ``store``, an empty folder.
+
+    Returns the sweep's folder, and in sentences what MLflow does not have. Raises ``BadInput`` where it has no such
+    sweep, ``TrackingError`` where it cannot be read.
+    """
+    with mlflow_errors(uri):
+        client = mlflow_client(uri)
+        experiment = client.get_experiment_by_name(sweep)
+        if experiment is None:
+            known = sorted(one.name for one in client.search_experiments())
+            close = nearest(sweep, known)
+            raise BadInput(
+                f"{sweep}: MLflow has no experiment of this name; there are: {', '.join(known)}"
+                + (f"; did you mean {close!r}?" if close else "")
+            )
+        runs = _runs(client, experiment.experiment_id)
+        above = next((run for run in runs if run.data.tags.get("ablations.kind") == "sweep"), None)
+        folder = store / "sweeps" / sweep
+        folder.mkdir(parents=True)
+        plan = None if above is None else _artifact(client, above.info.run_id, "plan.json")
+        if plan is None:
+            raise BadInput(f"{sweep}: the experiment has no run with a plan; `ablate sync` writes one")
+        (folder / "plan.json").write_bytes(plan)
+        return folder, _unpack_trials(client, runs, store)
+
+
+def _unpack_trials(client: Any, runs: list[Any], store: Path) -> list[str]:
+    ended = [run for run in runs if run.data.tags.get("ablations.kind") == "trial" and run.info.status != "RUNNING"]
+    lacking, problems = 0, []
+    for run in ended:
+        content = _artifact(client, run.info.run_id, NAME)
+        if content is None:
+            lacking += 1
+            continue
+        try:
+            unpack(content, store)
+        except BadArchive as problem:
+            problems.append(f"{run.info.run_name}: its {NAME} {problem}")
+    if lacking:
+        problems.append(
+            f"{lacking} of {len(ended)} ended trials have no {NAME} in MLflow: an earlier version wrote them; "
+            "`ablate sync`, where the records are, adds it"
+        )
+    return problems
+
+
+def _runs(client: Any, experiment: str) -> list[Any]:
+    found: list[Any] = []
+    page = None
+    while True:
+        some = client.search_runs([experiment], max_results=1000, page_token=page)
+        found += some
+        page = some.token
+        if not page:
+            return found
+
+
+def _artifact(client: Any, run: str, name: str) -> bytes | None:
+    """``None`` where the run has no such artifact."""
+    if not any(one.path == name for one in client.list_artifacts(run)):
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        return Path(client.download_artifacts(run, name, place)).read_bytes()
