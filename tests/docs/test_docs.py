@@ -1,13 +1,18 @@
 """What the documents say is so: links lead somewhere, commands parse, sweeps can be read, key tables are current."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
+from PIL import Image
+from report_records import write_paper_connector
 
 from ablations.cli import app
 from ablations.plan import make_plan
@@ -16,6 +21,7 @@ from ablations.reference import reference
 from ablations.settings import read_base
 from ablations.sweep_file import SweepFile, read_sweep
 from ablations.yaml_lines import read_yaml
+from reports.export import missing_browser
 from slurm.profile import Profile
 
 ROOT = Path(__file__).parents[2]
@@ -176,3 +182,16 @@ def test_profiles_are_described_as_they_are(tmp_path):
     for example in examples:
         (tmp_path / "profile.yaml").write_text(example)
         assert read_profile(tmp_path / "profile.yaml") != Profile()
+
+
+@pytest.mark.skipif(bool(missing_browser()), reason="no Chromium or Chrome is installed")
+def test_the_figure_of_your_own_can_be_drawn(tmp_path):
+    (program,) = blocks(ROOT / "docs" / "figure-of-your-own.md", "python")
+    assert len(program[program.index("def mean_of") :].splitlines()) < 40
+    folder = write_paper_connector(tmp_path / "store", seeds=(0, 1), items=50)
+    (tmp_path / "seeds.py").write_text(program)
+    command = [sys.executable, "seeds.py", str(folder), "seeds.png"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "seeds.png").size[0] > 500

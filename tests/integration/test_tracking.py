@@ -61,7 +61,7 @@ def assert_whole(made: TrackedFolder, known: MlflowClient, file: Path, name: str
         assert run.data.tags["mlflow.parentRunId"] == sweep.info.run_id
         assert run.info.status == "FINISHED"
         assert len(run.data.params) > 80
-        assert artifacts(known, run.info.run_id) == {"config.yaml", "predictions.csv"}
+        assert artifacts(known, run.info.run_id) == {"config.yaml", "predictions.csv", "records.zip"}
 
 
 def artifacts(known: MlflowClient, run: str, path: str = "") -> set[str]:
