@@ -1,4 +1,4 @@
-"""What a report reads of one trial, as one file: its record, its stages' records, its items' scores, its losses.
+"""What a report reads of one trial, as one file: its records, its items' scores, its first questions, its losses.
 
 Names in the archive are paths in a store, so that unpacking the archives of a sweep into an empty folder gives a store
 to make the report from. Weights are not in it, and of the predictions only those that a report shows.
@@ -15,7 +15,7 @@ NAME = "records.zip"
 
 _MEMBER = re.compile(
     r"sweeps/\w[\w.-]*/trials/[0-9a-f]+/record\.json|[a-z]+/[0-9a-f]+/record\.json"
-    r"|evaluate/[0-9a-f]+/work/(item_scores\.npz|predictions\.jsonl)|pretrain/[0-9a-f]+/work/spool\.jsonl"
+    r"|evaluate/[0-9a-f]+/work/(item_scores\.npz|predictions\.jsonl|questions\.jsonl)|pretrain/[0-9a-f]+/work/spool\.jsonl"
 )
 _MOST_BYTES = 2**30
 """Of one unpacked archive: more is no trial's."""
@@ -66,8 +66,9 @@ def _files(folder: Path, store: Path, trial: Mapping[str, Any]) -> Iterator[tupl
         yield f"{name}/record.json", store / name / "record.json"
         if stage["kind"] == "pretrain":
             yield f"{name}/work/spool.jsonl", store / name / "work" / "spool.jsonl"
-    name = f"evaluate/{key}/work/item_scores.npz"
-    yield name, store / name
+    for file in ("item_scores.npz", "questions.jsonl"):
+        name = f"evaluate/{key}/work/{file}"
+        yield name, store / name
 
 
 def _dated(name: str) -> zipfile.ZipInfo:

@@ -1,7 +1,8 @@
 """A few answers of the models, side by side: the same items for the baseline and some other arms."""
 
+import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,14 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """A piece of a question: text, or a picture as a ``data:`` address."""
+
+    text: str = ""
+    picture: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Example:
     """One item at one number of shots, as each arm answered it."""
 
@@ -29,6 +38,8 @@ class Example:
     item: str
     shots: int
     references: tuple[str, ...]
+    question: tuple[Part, ...]
+    """As the model saw it last; empty where it was not kept."""
     answers: Mapping[str, Answer]
     """By arm label."""
 
@@ -44,10 +55,37 @@ def examples(results: Results) -> list[Example]:
             key = (line["task"], line["item"], line["shots"])
             _, answers = lines.setdefault(key, (tuple(map(str, line["references"])), {}))
             answers[_name(arm)] = Answer(text=str(line["prediction"]), right=right)
+    questions = _questions(results, [min(results.done(arm.key).items())[1] for arm in shown])
     return [
-        Example(task=task, item=item, shots=shots, references=references, answers=answers)
+        Example(
+            task=task,
+            item=item,
+            shots=shots,
+            references=references,
+            question=questions.get((task, item), ()),
+            answers=answers,
+        )
         for (task, item, shots), (references, answers) in lines.items()
     ]
+
+
+def _questions(results: Results, trials: Sequence[Trial]) -> dict[tuple[str, str], tuple[Part, ...]]:
+    """By task and item, of the first trial that kept them."""
+    for trial in trials:
+        try:
+            path = results.records.work("evaluate", trial.evaluation) / "questions.jsonl"
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return {(line["task"], line["item"]): tuple(map(_part, line["prompt"])) for line in lines}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return {}
+
+
+def _part(part: Mapping[str, str]) -> Part:
+    if "png" in part:
+        base64.b64decode(part["png"], validate=True)  # it goes into an address
+        return Part(picture=f"data:image/png;base64,{part['png']}")
+    return Part(text=part["text"])
 
 
 def _name(arm: Arm) -> str:

@@ -16,6 +16,8 @@ import numpy as np
 TASKS = ("colour", "digit", "text_core")
 PRIMARY = {"colour": "value", "digit": "value", "count": "value", "text_core": "exact"}
 SHOTS = (0, 4, 8)
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+"""A picture of one pixel, as PNG."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +238,12 @@ def _write_evaluation(
                 )
     np.savez(work / "item_scores.npz", **arrays)  # type: ignore[arg-type]
     (work / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    questions = [
+        {"task": task, "item": f"test/{task}/{index}", "prompt": [{"png": PIXEL}, {"text": "the <i>colour</i> is"}]}
+        for task in tasks
+        for index in range(3)
+    ]
+    (work / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in questions))
     flat = {f"eval/{score['task']}/{score['metric']}/{score['shots']}": score["mean"] for score in scores}
     return {
         "scores": scores,

@@ -1,8 +1,9 @@
 """The evaluate stage: a trained model is asked every item at every number of shots, and the answers are scored.
 
 Writes, in the work folder, ``item_scores.npz`` (arrays ``<task>/ids`` and ``<task>/<metric>/<shots>``, so that arms can
-be compared item by item) and ``predictions.jsonl`` (one line per task, shots and item, in that order). Both have the
-same bytes on every run. Nothing is kept half-way: an interrupted evaluation starts again.
+be compared item by item), ``predictions.jsonl`` (one line per task, shots and item, in that order) and
+``questions.jsonl`` (the first questions, to be shown). They have the same bytes on every run. Nothing is kept half-way:
+an interrupted evaluation starts again.
 """
 
 import json
@@ -26,6 +27,7 @@ from mm1core.evaluation import cider
 from mm1core.evaluation.generate import generate
 from mm1core.evaluation.pictures import PictureTable
 from mm1core.evaluation.prompts import PromptBuilder
+from mm1core.evaluation.questions import write_questions
 from mm1core.evaluation.scores import Score, metrics, score
 from mm1core.evaluation.task import Item, Task
 from mm1core.model import MultimodalModel, load_model
@@ -46,6 +48,8 @@ def run(stage: EvaluateStage, *, inputs: Mapping[str, Path], work: Path, stop: S
     answers = list(_ask(model, data, evaluation, split=evaluation.split, items=evaluation.items, stop=stop))
     write_atomically(work / "item_scores.npz", lambda file: _write_item_scores(file, answers))
     write_atomically(work / "predictions.jsonl", lambda file: _write_predictions(file, answers))
+    asked = {answer.task.name: answer.items for answer in answers}
+    write_atomically(work / "questions.jsonl", lambda file: write_questions(file, asked))
     return _result(answers)
 
 

@@ -12,6 +12,9 @@ from reports.records import ReportError
 from reports.statistics import Estimate
 from reports.style import INTERFACE, OKABE_ITO, verbatim
 
+LEAST_RATIO = 1.1
+"""Of the dearest training to the cheapest."""
+
 _PANEL, _LEFT, _RIGHT, _TOP, _BOTTOM, _HEIGHT = 250, 46, 8, 64, 54, 360
 _FRONT, _BEHIND = OKABE_ITO[0], "#8a8a8a"
 
@@ -27,8 +30,9 @@ class Point:
 
 
 def has_cost(analysis: Analysis) -> bool:
-    """Whether there is anything to see: arms with scores whose trainings take different numbers of operations."""
-    return any(len({point.operations for point in _points(analysis, one)}) > 1 for one in analysis.results.headline)
+    """Whether there is anything to see: scored arms whose trainings differ in cost by ``LEAST_RATIO`` or more."""
+    costs = [[point.operations for point in _points(analysis, one)] for one in analysis.results.headline]
+    return any(one and max(one) >= LEAST_RATIO * min(one) for one in costs)
 
 
 def cost(analysis: Analysis) -> Figure:

@@ -91,8 +91,8 @@ def test_a_second_run_gives_the_same_bytes(inputs_and_stage, finished, tmp_path)
     inputs, stage = inputs_and_stage
     _, work, result = finished
     assert evaluate.run(stage, inputs=inputs, work=tmp_path, stop=go_on) == result
-    assert sorted(path.name for path in work.iterdir()) == ["item_scores.npz", "predictions.jsonl"]
-    for name in ("item_scores.npz", "predictions.jsonl"):
+    assert sorted(path.name for path in work.iterdir()) == ["item_scores.npz", "predictions.jsonl", "questions.jsonl"]
+    for name in ("item_scores.npz", "predictions.jsonl", "questions.jsonl"):
         assert (tmp_path / name).read_bytes() == (work / name).read_bytes()
 
 

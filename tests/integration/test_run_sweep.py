@@ -78,7 +78,7 @@ def contents(store: Path) -> dict[str, Any]:
         if path.name == "record.json":
             record = json.loads(path.read_text())
             found[name] = {key: value for key, value in record.items() if key not in ("provenance", "seconds")}
-        elif path.suffix in (".safetensors", ".npz", ".npy") or path.name == "predictions.jsonl":
+        elif path.suffix in (".safetensors", ".npz", ".npy") or path.name in ("predictions.jsonl", "questions.jsonl"):
             found[name] = path.read_bytes()
     return found
 

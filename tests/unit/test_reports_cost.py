@@ -42,7 +42,7 @@ def test_arms_without_scores_or_without_a_known_cost_are_not_drawn(tmp_path):
     assert [x for trace in cost(found).data for x in trace.x if trace.mode == "markers"] == [1e9, 2e9]
 
 
-@pytest.mark.parametrize("operations", [(1e9, 1e9), (None, None), (None, 1e9)])
+@pytest.mark.parametrize("operations", [(1e9, 1e9), (1e9, 1.05e9), (None, None), (None, 1e9)])
 def test_where_all_cost_the_same_there_is_nothing_to_draw(tmp_path, operations):
     found = analysis(tmp_path, *(arm(name, one, 40) for name, one in zip("ab", operations, strict=True)))
     assert not has_cost(found)

@@ -116,6 +116,8 @@ def test_the_page_shows_tables_figures_examples_failures_and_warnings(sweep):
     assert "ValueError: &lt;broken&gt; &amp; bent" in text
     assert "check of the platform, not evidence about MM1" in text.replace("\n", " ")
     assert "test/colour/0" in text
+    assert text.count("data:image/png;base64,") == 9  # three questions of each of three tasks, each once
+    assert "the &lt;i&gt;colour&lt;/i&gt; is" in text
     assert ">0123456789ab<" in text
     assert all(arm["key"] in text for arm in summary["arms"])
     assert any("failed (1)" in warning for warning in summary["warnings"])
