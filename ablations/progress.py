@@ -136,7 +136,7 @@ class _Table:
         if len(status.running) > most:
             jobs.add_row(f"… and {len(status.running) - most} more")
         counts = ", ".join(f"{count} {state}" for state, count in status.counts.items() if count)
-        counts += f", {status.queued} jobs queued" if status.queued else ""
+        counts += f", {status.queued} job{'s' * (status.queued > 1)} queued" if status.queued else ""
         overall = Table.grid(padding=(0, 2))
         overall.add_row(
             Text(status.name, style="bold"),

@@ -21,7 +21,8 @@ def submit(sweep_path: Path, *, store: Path, profile: str, workers: int | None, 
         print(json.dumps(_document(status)))
     else:
         jobs = status.queued + len(status.running)
-        print(f"{name}: {status.total} trials, {status.ended} have ended; {jobs} jobs are in the queue of {profile}")
+        spoken = "1 job is" if jobs == 1 else f"{jobs} jobs are"
+        print(f"{name}: {status.total} trials, {status.ended} have ended; {spoken} in the queue of {profile}")
         watch = command("watch", name, store=store)
         print(f"It goes on by itself. `{watch}` shows how far it is, and makes the report in the end.")
     return _code(status)
