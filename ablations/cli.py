@@ -221,7 +221,12 @@ def logs(
 
 @app.command()
 def report(
-    sweep: Sweep,
+    sweeps: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SWEEP...", help="A sweep's name, or its file; several are compared.", show_default=False
+        ),
+    ],
     store: Store = DEFAULT_STORE,
     output: Annotated[
         Path | None,
@@ -242,11 +247,11 @@ def report(
     ] = False,
     json_output: Json = False,
 ) -> int:
-    """Rebuild a sweep's figures, tables and HTML page."""
+    """Rebuild a sweep's figures, tables and HTML page; or compare several sweeps on one."""
     from ablations.report import report as make_report
 
     return make_report(
-        sweep, store=store, output=output, images=images, json_output=json_output, from_mlflow=from_mlflow, watch=watch
+        sweeps, store=store, output=output, images=images, json_output=json_output, from_mlflow=from_mlflow, watch=watch
     )
 
 

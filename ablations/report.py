@@ -4,6 +4,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ablations.errors import OK, TRIALS_FAILED, BadInput, StoreError
 from ablations.folder import sweep_folder, sweep_name
 from ablations.overview import read_overview
 from ablations.summary import print_summary, summary_console
-from reports.build import build_report
+from reports.build import build_comparison, build_report
 from reports.records import CannotWrite, ReportError
 
 _FAILED = ("failed", "diverged", "unreadable")
@@ -20,7 +21,7 @@ _SECONDS_APART = 10.0
 
 
 def report(
-    sweep: str,
+    sweeps: Sequence[str],
     *,
     store: Path,
     output: Path | None,
@@ -31,22 +32,27 @@ def report(
 ) -> int:
     """Make the report on the sweep of this name (or of the sweep file of that name) and print its summary.
 
-    ``from_mlflow``: of what the MLflow at this address has, without the store. ``watch``: again whenever records are
-    new, until the sweep has ended. Returns ``TRIALS_FAILED`` where trials failed or diverged, else ``OK``. Raises
-    ``BadInput`` where there is no such sweep, ``StoreError`` where the report cannot be written, ``TrackingError``
-    where MLflow cannot be read.
+    Several ``sweeps`` are compared in one report. ``from_mlflow``: of what the MLflow at this address has, without the
+    store. ``watch``: again whenever records are new, until the sweep has ended. Returns ``TRIALS_FAILED`` where trials
+    failed or diverged, else ``OK``. Raises ``BadInput`` where there is no such sweep, ``StoreError`` where the report
+    cannot be written, ``TrackingError`` where MLflow cannot be read.
     """
+    if watch and (from_mlflow is not None or len(sweeps) > 1):
+        raise BadInput(
+            "--watch follows the records of one sweep in a store; leave it out, or --from-mlflow and the others"
+        )
+    if len(set(map(sweep_name, sweeps))) < len(sweeps):
+        raise BadInput(f"{' '.join(sweeps)}: a sweep is named twice; give each of those to compare once")
     if from_mlflow is not None:
-        if watch:
-            raise BadInput("--watch follows the records in a store; leave out --watch or --from-mlflow")
-        target = output or Path(f"{sweep_name(sweep)}-report")
-        summary = _restored(sweep_name(sweep), uri=from_mlflow, target=target, images=images)
+        target = output or Path(f"{'+'.join(map(sweep_name, sweeps))}-report")
+        summary = _restored([sweep_name(sweep) for sweep in sweeps], uri=from_mlflow, target=target, images=images)
     else:
-        folder = sweep_folder(sweep, store)
-        target = output or folder / "report"
+        folders = [sweep_folder(sweep, store) for sweep in sweeps]
+        joined = "+".join(folder.name for folder in folders)
+        target = output or (folders[0] / "report" if len(folders) == 1 else store / "comparisons" / joined)
         if watch:
-            _follow(folder, store=store, target=target, quiet=json_output)
-        summary = _build(folder, store=store, target=target, images=images)
+            _follow(folders[0], store=store, target=target, quiet=json_output)
+        summary = _build(folders, store=store, target=target, images=images)
     if json_output:
         print(json.dumps(summary, ensure_ascii=False))
     else:
@@ -56,25 +62,29 @@ def report(
     return TRIALS_FAILED if any(summary["states"].get(state) for state in _FAILED) else OK
 
 
-def _build(folder: Path, *, store: Path, target: Path, images: bool) -> dict[str, Any]:
+def _build(folders: Sequence[Path], *, store: Path, target: Path, images: bool) -> dict[str, Any]:
     try:
-        return build_report(folder, store=store, output=target, images=images)
+        if len(folders) == 1:
+            return build_report(folders[0], store=store, output=target, images=images)
+        return build_comparison(folders, store=store, output=target, images=images)
     except CannotWrite as error:
         raise StoreError(str(error)) from None
     except ReportError as error:
         raise BadInput(str(error)) from None
 
 
-def _restored(name: str, *, uri: str, target: Path, images: bool) -> dict[str, Any]:
+def _restored(names: Sequence[str], *, uri: str, target: Path, images: bool) -> dict[str, Any]:
     """The report of what MLflow has, made in a store that is gone afterwards."""
     from ablations.restore import restore
 
     with tempfile.TemporaryDirectory() as place:
-        store = Path(place)
-        folder, lacking = restore(uri, name, store)
-        for problem in lacking:
-            print(problem, file=sys.stderr)
-        return _build(folder, store=store, target=target, images=images)
+        folders = []
+        for name in names:
+            folder, lacking = restore(uri, name, Path(place))
+            folders.append(folder)
+            for problem in lacking:
+                print(problem, file=sys.stderr)
+        return _build(folders, store=Path(place), target=target, images=images)
 
 
 def _follow(folder: Path, *, store: Path, target: Path, quiet: bool) -> None:
@@ -82,7 +92,7 @@ def _follow(folder: Path, *, store: Path, target: Path, quiet: bool) -> None:
     known = ""
     while True:
         overview = read_overview(folder, store)
-        summary = _build(folder, store=store, target=target, images=False)
+        summary = _build([folder], store=store, target=target, images=False)
         if summary["digest"] != known and not quiet:
             scored = summary["states"].get("done", 0)
             clock = time.strftime("%H:%M:%S")

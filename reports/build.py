@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from reports.export import missing_browser
+from reports.merge import merge
 from reports.records import CannotWrite, SweepRecords, read_records
 
 
@@ -16,7 +18,15 @@ def build_report(folder: Path, *, store: Path, output: Path, images: bool) -> di
 
     Raises ``ReportError`` where there is no plan to read or ``output`` cannot be written.
     """
-    records = read_records(folder, store=store)
+    return _build(read_records(folder, store=store), output=output, images=images)
+
+
+def build_comparison(folders: Sequence[Path], *, store: Path, output: Path, images: bool) -> dict[str, Any]:
+    """The same for several sweeps of a store side by side; the first one's baseline is the baseline."""
+    return _build(merge([read_records(folder, store=store) for folder in folders]), output=output, images=images)
+
+
+def _build(records: SweepRecords, *, output: Path, images: bool) -> dict[str, Any]:
     digest = _digest(records)
     present = _present(output, digest, images=images)
     if present is not None:

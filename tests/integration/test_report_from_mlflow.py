@@ -45,13 +45,13 @@ def synced(tmp_path):
 
 def from_mlflow(sweep, uri, output, **more):
     options = {"images": False, "json_output": True} | more
-    return report(sweep, store=output / "no store", output=output, from_mlflow=uri, **options)
+    return report([sweep], store=output / "no store", output=output, from_mlflow=uri, **options)
 
 
 def test_it_equals_the_report_of_the_records(synced, tmp_path):
     store, uri = synced
     assert from_mlflow("kinds", uri, tmp_path / "there") == TRIALS_FAILED
-    assert report("kinds", store=store, output=tmp_path / "here", images=False, json_output=True) == TRIALS_FAILED
+    assert report(["kinds"], store=store, output=tmp_path / "here", images=False, json_output=True) == TRIALS_FAILED
     assert files(tmp_path / "there") == files(tmp_path / "here")
     page = (tmp_path / "there" / "index.html").read_text()
     assert "a &lt;b&gt;blue&lt;/b&gt; one" in page  # the examples came along
@@ -118,7 +118,7 @@ def test_a_watched_report_follows_the_records_to_the_end(tmp_path, monkeypatch, 
     answers = []
     watching = threading.Thread(
         target=lambda: answers.append(
-            report("kinds", store=store, output=None, images=False, json_output=False, watch=True)
+            report(["kinds"], store=store, output=None, images=False, json_output=False, watch=True)
         )
     )
     watching.start()

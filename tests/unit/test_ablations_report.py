@@ -13,7 +13,7 @@ from ablations.summary import print_summary
 
 
 def run(sweep, store, **options):
-    return report(str(sweep), store=store, **({"output": None, "images": False, "json_output": True} | options))
+    return report([str(sweep)], store=store, **({"output": None, "images": False, "json_output": True} | options))
 
 
 @pytest.fixture

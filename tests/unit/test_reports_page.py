@@ -218,7 +218,7 @@ def test_an_up_to_date_report_is_shown_without_heavy_imports(tmp_path):
     build(folder)
     program = (
         "import sys; from pathlib import Path; from ablations.report import report;"
-        f"report('mix', store=Path({str(tmp_path)!r}), output=None, images=False, json_output=False);"
+        f"report(['mix'], store=Path({str(tmp_path)!r}), output=None, images=False, json_output=False);"
         "heavy = {'pandas', 'plotly', 'numpy', 'scipy', 'torch', 'jinja2', 'kaleido'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )
