@@ -272,6 +272,26 @@ def sync(
 
 
 @app.command()
+def register(
+    sweep: Sweep,
+    trial: Annotated[
+        str | None,
+        typer.Argument(help="Key of a trial. [default: the one with the best objective]", show_default=False),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in the registry. [default: the sweep's]", show_default=False)
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    json_output: Json = False,
+) -> int:
+    """Put the model that won into MLflow's registry, to be loaded by name."""
+    from ablations.register import register as register_model
+
+    return register_model(sweep, trial, name=name, store=store, tracking_uri=tracking_uri, json_output=json_output)
+
+
+@app.command()
 def dashboard(
     sweep: Annotated[str | None, typer.Argument(help="A sweep's name, or its file.", show_default=False)] = None,
     store: Store = DEFAULT_STORE,

@@ -66,6 +66,10 @@ class Tracker:
         """The MLflow experiment of a sweep that was synced."""
         return self._marker(folder).experiment
 
+    def run(self, folder: Path) -> str:
+        """The MLflow run of a trial's folder that was synced."""
+        return self._marker(folder).run
+
     def _is_behind(self, sweep: TrackedSweep) -> bool:
         marker = self._marker(sweep.folder)
         if marker.seen != sweep.seen() or self._lost(marker.run):

@@ -1,7 +1,9 @@
 """``ablate run`` as a user types it: real models of a few steps, from the sweep file to the report and MLflow."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +123,38 @@ def test_the_second_run_reads_only(finished):
     assert "ablate dashboard small" in done.stdout
     after = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
     assert {path.name for path in after if before.get(path) != after[path]} <= {"running.json"}
+
+
+def test_the_model_that_won_loads_by_name(finished, tmp_path):
+    """Registered twice it is one version; another trial is the next one."""
+    store = tmp_path / "store"
+    shutil.copytree(finished[1], store)
+    sweep = store / "sweeps" / "small"
+    planned = [trial["key"] for trial in json.loads((sweep / "plan.json").read_text())["trials"]]
+    records = [json.loads((sweep / "trials" / key / "record.json").read_text()) for key in planned]
+    best, other = sorted(records, key=lambda record: -record["objective"])  # of equals the first in the plan
+    call = ("register", "small", "--store", store, "--json")
+    answers = []
+    for arguments in (call, call, (*call, other["trial"])):
+        code, out, messages = finish(ablate(*arguments))
+        assert code == OK, messages
+        answers.append(json.loads(out))
+    assert [(answer["version"], answer["trial"]) for answer in answers] == [
+        (1, best["trial"]), (1, best["trial"]), (2, other["trial"]),
+    ]  # fmt: skip
+    program = (
+        f"import mlflow; from pathlib import Path; mlflow.set_tracking_uri('sqlite:///{store}/mlflow.db')\n"
+        "from mlflow.artifacts import download_artifacts; from mm1core.model import load_model\n"
+        "folder = Path(download_artifacts('models:/small@best')); load_model(folder, 'cpu')\n"
+        "import hashlib; print(hashlib.sha256((folder / 'model.safetensors').read_bytes()).hexdigest())\n"
+        "assert (folder / 'tokenizer.json').exists()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    weights = (store / "pretrain" / other["stages"]["pretrain"] / "work" / "model.safetensors").read_bytes()
+    assert done.stdout.split() == [hashlib.sha256(weights).hexdigest()], done.stderr
+    code, _, message = finish(ablate("register", "small", "nothing", "--store", store))
+    assert code == BAD_INPUT
+    assert "no finished trial" in message
 
 
 def test_status_and_logs_of_the_real_thing(finished):

@@ -1,0 +1,100 @@
+"""``ablate register``: the model that won a sweep, or a named one, in MLflow's registry, to be loaded by name."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ablations.ended import read_ended
+from ablations.errors import OK, BadInput, nearest
+from ablations.folder import sweep_folder
+from ablations.mlflow_access import mlflow_client, mlflow_errors
+from ablations.tracking import Tracker
+
+ALIAS = "best"
+"""Of the version that was registered last: ``models:/NAME@best``."""
+
+_MODEL = ("model.json", "model.safetensors")
+_FOLDER = "model"
+
+
+def register(
+    sweep: str, trial: str | None, *, name: str | None, store: Path, tracking_uri: str | None, json_output: bool
+) -> int:
+    """Copy a trial's trained model to its run and register it; a trial registered before keeps its version.
+
+    ``trial``: by default the finished one with the best objective. ``name``: of the model, by default the sweep's.
+    Raises ``BadInput`` where there is no such trial or no model of it, ``TrackingError`` where MLflow cannot be
+    written.
+    """
+    folder = sweep_folder(sweep, store)
+    plan = json.loads((folder / "plan.json").read_bytes())
+    planned = _chosen(folder, plan, trial)
+    files = _model_files(store, planned)
+    tracker = Tracker(tracking_uri, store)
+    tracker.sync(folder)
+    model = name or str(plan["name"])
+    with mlflow_errors(tracker.uri):
+        client = mlflow_client(tracker.uri)
+        version = _version(client, model, tracker.run(folder / "trials" / planned["key"]), planned, files)
+        client.set_registered_model_alias(model, ALIAS, version)
+    if json_output:
+        print(json.dumps({"model": model, "version": int(version), "trial": planned["key"], "alias": ALIAS}))
+    else:
+        print(f"{model} version {version} is trial {planned['key']}; it loads by the name models:/{model}@{ALIAS}")
+    return OK
+
+
+def _chosen(folder: Path, plan: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:
+    """The plan's entry of the trial that is asked for, or that won."""
+    ended = {one: record for one, record in read_ended(folder).items() if record.get("state") == "done"}
+    done = [trial for trial in plan["trials"] if trial["key"] in ended]
+    if not done:
+        raise BadInput(f"{plan['name']}: no trial has finished yet, so there is no model to register")
+    if key is not None:
+        found = [trial for trial in done if trial["key"].startswith(key)]
+        if len(found) != 1:
+            close = nearest(key, [trial["key"] for trial in done])
+            raise BadInput(
+                f"{key}: {'several finished trials begin so' if found else 'no finished trial has this key'}; "
+                f"`ablate status {plan['name']} --json` lists them" + (f"; did you mean {close}?" if close else "")
+            )
+        return found[0]
+    scored = [trial for trial in done if ended[trial["key"]].get("objective") is not None]
+    if not scored:
+        raise BadInput(
+            f"{plan['name']}: no finished trial has the objective {plan['objective']['metric']}; name a trial"
+        )
+    sign = 1 if plan["objective"]["direction"] == "maximize" else -1
+    return max(scored, key=lambda trial: sign * ended[trial["key"]]["objective"])
+
+
+def _model_files(store: Path, planned: Mapping[str, Any]) -> list[Path]:
+    """The weights with their configuration, and the tokenizer that goes with them."""
+    works = {stage["kind"]: store / stage["kind"] / stage["key"] / "work" for stage in planned["stages"]}
+    files = [works["pretrain"] / name for name in _MODEL]
+    missing = next((path for path in files if not path.is_file()), None)
+    if missing is not None:
+        raise BadInput(f"{missing}: not there; `ablate run` with the sweep file trains it again")
+    files += [
+        path for kind in ("tokenizer", "world") if kind in works and (path := works[kind] / "tokenizer.json").is_file()
+    ]
+    return files
+
+
+def _version(client: Any, model: str, run: str, planned: Mapping[str, Any], files: list[Path]) -> str:
+    """The version that holds this trial's model; made if there is none."""
+    if not client.search_registered_models(filter_string=f"name = '{model}'"):
+        client.create_registered_model(model)
+    for known in client.search_model_versions(f"name = '{model}'"):
+        if known.tags.get("ablations.trial") == planned["key"] and known.run_id == run:
+            return str(known.version)
+    with tempfile.TemporaryDirectory() as place:
+        for path in files:
+            shutil.copy(path, place)
+        client.log_artifacts(run, place, _FOLDER)
+    source = f"{client.get_run(run).info.artifact_uri}/{_FOLDER}"
+    tags = {"ablations.trial": planned["key"], "ablations.seed": str(planned["seed"])}
+    return str(client.create_model_version(model, source=source, run_id=run, tags=tags).version)
