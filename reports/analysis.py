@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from reports.frame import POINT, Arm, Measure, Results
-from reports.statistics import Estimate, estimate, holm, is_equivalent, p_values
+from reports.statistics import Estimate, estimates, holm, is_equivalent, p_values
 
 Key = TypeVar("Key")
 Contrast = Mapping[str, float]
@@ -75,12 +75,10 @@ def analyse(results: Results) -> Analysis:
     differences: dict[tuple[str, str], Difference] = {}
     baseline = results.baseline
     for measure in (*results.headline, *results.details):
-        for arm in results.arms:
-            trials = results.done(arm.key, measure)
-            if trials:
-                strata = results.strata([trials[seed] for seed in sorted(trials)], measure)
-                if all(table.shape[1] for table in strata):
-                    means[arm.key, measure.key] = estimate(strata, bounds=measure.bounds)
+        strata = {arm.key: _strata(results, arm, measure) for arm in results.arms}
+        filled = {arm: tables for arm, tables in strata.items() if tables and all(one.shape[1] for one in tables)}
+        found = estimates(list(filled.values()), bounds=[measure.bounds] * len(filled))
+        means |= {(arm, measure.key): mean for arm, mean in zip(filled, found, strict=True)}
         if baseline is not None:
             against = {arm.key: [{arm.key: 1.0, baseline.key: -1.0}] for arm in results.arms if arm.key != baseline.key}
             compared = compare(results, against, measure)
@@ -106,8 +104,10 @@ def compare(results: Results, contrasts: Mapping[Key, Sequence[Contrast]], measu
     A contrast with an arm that has no scores is left out, and a key without any other is not in the answer. The seeds
     of a key are those that all its arms have.
     """
-    estimates = {key: _estimate(results, parts, measure) for key, parts in contrasts.items()}
-    known = {key: estimate for key, estimate in estimates.items() if estimate is not None}
+    paired = {key: _paired(results, parts, measure) for key, parts in contrasts.items()}
+    filled = {key: one for key, one in paired.items() if one is not None}
+    found = estimates([tables for tables, _ in filled.values()], bounds=[bounds for _, bounds in filled.values()])
+    known = dict(zip(filled, found, strict=True))
     raw = p_values(list(known.values()))
     margin = results.margin * POINT
     compared = {}
@@ -153,8 +153,17 @@ def _axis_effects(results: Results) -> list[AxisEffect]:
     ]
 
 
-def _estimate(results: Results, contrasts: Sequence[Contrast], measure: Measure) -> Estimate | None:
-    """The mean over the contrasts that have scores, paired by seed and item; ``None`` where nothing is shared."""
+def _strata(results: Results, arm: Arm, measure: Measure) -> list[np.ndarray]:
+    """Of all scored trials of an arm, by seed; none without any."""
+    trials = results.done(arm.key, measure)
+    return results.strata([trials[seed] for seed in sorted(trials)], measure) if trials else []
+
+
+def _paired(
+    results: Results, contrasts: Sequence[Contrast], measure: Measure
+) -> tuple[list[np.ndarray], tuple[float, float] | None] | None:
+    """The mean over the contrasts that have scores, for each seed and item that all their arms have: a table (seeds,
+    items) for each task, and the bounds of its entries. ``None`` where nothing is shared."""
     parts = scored(results, contrasts, measure)
     weights: dict[str, float] = {}
     for contrast in parts:
@@ -173,4 +182,4 @@ def _estimate(results: Results, contrasts: Sequence[Contrast], measure: Measure)
     reach = sum(weight for weight in weights.values() if weight > 0)
     bounds = measure.bounds
     width = 0.0 if bounds is None else reach * (bounds[1] - bounds[0])
-    return estimate(tables, bounds=None if bounds is None else (-width, width))
+    return tables, None if bounds is None else (-width, width)

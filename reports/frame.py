@@ -95,6 +95,7 @@ class Results:
         self.arms = tuple(_arm(planned) for planned in records.plan["arms"])
         self._tables: dict[str, dict[str, np.ndarray]] = {}
         self._ids: dict[bytes, np.ndarray] = {}
+        self._done: dict[tuple[str, str], Mapping[int, Trial]] = {}
         self.all_trials = tuple(self._load(trial) if trial.state == "done" else trial for trial in records.trials)
         """Every planned trial, finished or not, in the order of the plan."""
         self._by_arm: dict[str, list[Trial]] = {}
@@ -118,13 +119,16 @@ class Results:
         """All planned trials of an arm, finished or not."""
         return self._by_arm.get(arm, [])
 
-    def done(self, arm: str, measure: Measure | None = None) -> dict[int, Trial]:
+    def done(self, arm: str, measure: Measure | None = None) -> Mapping[int, Trial]:
         """An arm's scored trials by seed; with a measure, those whose evaluation has all of it."""
-        return {
-            trial.seed: trial
-            for trial in self.trials(arm)
-            if trial.state == "done" and (measure is None or self._has(trial, measure))
-        }
+        place = (arm, measure.key if measure else "")
+        if place not in self._done:
+            self._done[place] = {
+                trial.seed: trial
+                for trial in self.trials(arm)
+                if trial.state == "done" and (measure is None or self._has(trial, measure))
+            }
+        return self._done[place]
 
     def items(self, trial: Trial, part: Part) -> tuple[np.ndarray, np.ndarray]:
         """The items' ids and scores, (n,) each, of one trial, task, metric and number of shots."""

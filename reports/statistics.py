@@ -25,7 +25,7 @@ Agresti and Min 2005, Stat. Med. 24:729).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.special import stdtrit
@@ -33,6 +33,10 @@ from scipy.special import stdtrit
 CONFIDENCE = 0.95
 FRACTION = (0.0, 1.0)
 """Bounds of a score that is a fraction; a difference of two lies between -1 and 1."""
+
+
+_MOST_AT_ONCE = 2**22
+"""Scores that are computed with at once: more would be memory without speed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,9 @@ class Parts:
     seed_freedom: float
     """Degrees of freedom of A; 0 with one seed."""
     item_freedom: float
+
+
+_NAMES = tuple(field.name for field in fields(Parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +81,44 @@ def estimate(
     The strata weigh the same, as a mean over tasks does, and share their seeds in the same order. ``bounds`` are the
     least and the largest possible score. Raises ``ValueError`` for no strata, an empty one, or unequal seeds.
     """
-    shapes = [np.shape(stratum) for stratum in strata]
-    if not shapes or any(len(shape) != 2 or 0 in shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
-        raise ValueError(f"strata of shapes {shapes} must be filled tables (seeds, items) with the same seeds")
-    mean, parts = _take_apart([np.asarray(stratum, dtype=np.float64) for stratum in strata], bounds)
-    margin = float(half_width(parts, confidence))
-    low, high = mean - margin, mean + margin
-    if bounds is not None:
-        low, high = max(low, bounds[0]), min(high, bounds[1])
-    items = sum(shape[1] for shape in shapes)
-    return Estimate(mean=mean, low=low, high=high, half_width=margin, seeds=shapes[0][0], items=items, parts=parts)
+    return estimates([strata], bounds=[bounds], confidence=confidence)[0]
+
+
+def estimates(
+    many: Sequence[Sequence[np.ndarray]],
+    *,
+    bounds: Sequence[tuple[float, float] | None],
+    confidence: float = CONFIDENCE,
+) -> list[Estimate]:
+    """``estimate`` of each of many, those of equal shapes at once."""
+    alike: dict[tuple[tuple[tuple[int, ...], ...], bool], list[int]] = {}
+    for number, strata in enumerate(many):
+        alike.setdefault((_shapes(strata), bounds[number] is None), []).append(number)
+    found: dict[int, Estimate] = {}
+    for (shapes, free), numbers in alike.items():
+        length = max(1, _MOST_AT_ONCE // sum(seeds * items for seeds, items in shapes))
+        for start in range(0, len(numbers), length):
+            some = numbers[start : start + length]
+            tables = [
+                np.stack([np.asarray(many[number][place], dtype=np.float64) for number in some])
+                for place in range(len(shapes))
+            ]
+            limits = None if free else np.array([bounds[number] for number in some])
+            means, columns = _take_apart(tables, limits)
+            margins = _half_widths(columns, np.full(len(some), confidence))
+            for place, number in enumerate(some):
+                mean, margin = float(means[place]), float(margins[place])
+                limit = bounds[number] or (-np.inf, np.inf)
+                found[number] = Estimate(
+                    mean=mean,
+                    low=max(mean - margin, limit[0]),
+                    high=min(mean + margin, limit[1]),
+                    half_width=margin,
+                    seeds=shapes[0][0],
+                    items=sum(items for _, items in shapes),
+                    parts=Parts(**dict(zip(_NAMES, map(float, columns[:, place]), strict=True))),
+                )
+    return [found[number] for number in range(len(many))]
 
 
 def half_width(parts: Parts, confidence: float) -> float:
@@ -126,29 +161,42 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def _take_apart(tables: Sequence[np.ndarray], bounds: tuple[float, float] | None) -> tuple[float, Parts]:
-    """The mean over tables (S, n) and the parts of its variance."""
-    seeds, weight = tables[0].shape[0], 1 / len(tables)
-    means_of_seeds, item_parts, residual = [], [], 0.0
+def _shapes(strata: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
+    shapes = tuple(np.shape(stratum) for stratum in strata)
+    if not shapes or any(len(shape) != 2 or 0 in shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(f"strata of shapes {shapes} must be filled tables (seeds, items) with the same seeds")
+    return shapes
+
+
+def _take_apart(tables: Sequence[np.ndarray], bounds: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Of K means at once: the means (K,) over tables (K, S, n), and the parts of their variance, (5, K), in the order
+    of ``Parts``. ``bounds``: (K, 2)."""
+    many, seeds, _ = tables[0].shape
+    weight = 1 / len(tables)
+    means_of_seeds, item_parts, residual = [], [], np.zeros(many)
     for table in tables:
-        count = table.shape[1]
-        of_seeds, of_items = table.mean(axis=1), table.mean(axis=0)
+        count = table.shape[2]
+        of_seeds, of_items = table.mean(axis=2), table.mean(axis=1)
         means_of_seeds.append(of_seeds)
         item_parts.append(weight**2 * _variance(of_items, bounds) / count)
         if seeds > 1 and count > 1:
-            rest = table - of_seeds[:, None] - of_items + of_seeds.mean()
-            residual += weight**2 * float(np.vdot(rest, rest)) / ((seeds - 1) * (count - 1)) / (seeds * count)
-    item = float(sum(item_parts))
-    spread = sum(part**2 / max(1, table.shape[1] - 1) for part, table in zip(item_parts, tables, strict=True))
-    of_seeds = np.mean(means_of_seeds, axis=0)
-    parts = Parts(
-        seed=float(of_seeds.var(ddof=1)) / seeds if seeds > 1 else 0.0,
-        item=item,
-        residual=residual,
-        seed_freedom=seeds - 1,
-        item_freedom=item**2 / spread if spread > 0 else 1.0,  # Satterthwaite 1946; exact for one stratum
+            rest = table - of_seeds[:, :, None] - of_items[:, None, :] + of_seeds.mean(axis=1)[:, None, None]
+            squares = np.einsum("ksn,ksn->k", rest, rest)
+            residual += weight**2 * squares / ((seeds - 1) * (count - 1)) / (seeds * count)
+    item = np.sum(item_parts, axis=0)
+    spread = np.sum(
+        [part**2 / max(1, table.shape[2] - 1) for part, table in zip(item_parts, tables, strict=True)], axis=0
     )
-    return float(of_seeds.mean()), parts
+    of_seeds = np.mean(means_of_seeds, axis=0)
+    parts = (
+        of_seeds.var(axis=1, ddof=1) / seeds if seeds > 1 else np.zeros(many),
+        item,
+        residual,
+        np.full(many, seeds - 1.0),
+        # Satterthwaite 1946; exact for one stratum
+        np.divide(item**2, spread, out=np.ones(many), where=spread > 0),
+    )
+    return of_seeds.mean(axis=1), np.stack(parts)
 
 
 def _columns(parts: Sequence[Parts]) -> np.ndarray:
@@ -165,7 +213,8 @@ def _half_widths(columns: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(crossed, item_scale * item))
 
 
-def _variance(values: np.ndarray, bounds: tuple[float, float] | None) -> float:
+def _variance(values: np.ndarray, bounds: np.ndarray | None) -> np.ndarray:
+    """Of each row of (K, n), with its bounds among the values."""
     if bounds is not None:
-        values = np.concatenate([values, bounds])
-    return float(values.var(ddof=1)) if len(values) > 1 else float("nan")
+        values = np.concatenate([values, bounds], axis=1)
+    return values.var(axis=1, ddof=1) if values.shape[1] > 1 else np.full(len(values), np.nan)

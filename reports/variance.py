@@ -6,7 +6,7 @@ arm than for another, higher interactions) is the yardstick of the F tests. The 
 shares are about this evaluation; the intervals in the other tables are not so limited.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -20,6 +20,7 @@ from reports.tables import Cell, Row, Table, heads, spoken_p
 MOST_COLUMNS = 200
 """Of the design matrix: beyond, the fit takes minutes and the table says little."""
 SEED, REST = "seed", "rest"
+_PART = ("task", "metric", "shots")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,18 +101,16 @@ def _cell(share: Share | None) -> Cell:
 
 def _scores(results: Results, measure: Measure) -> pd.DataFrame:
     """A row for each scored trial: its score, its seed, and where it stands on each axis that varies (``a0``, …)."""
+    parts = pd.DataFrame([(part.task, part.metric, part.shots) for part in measure.parts], columns=[*_PART])
+    means = results.frame.merge(parts.astype({"shots": "Int64"})).groupby(["trial", "task"])["mean"].mean()
+    scores = means.groupby("trial").mean()
     axes = [axis["name"] for axis in results.plan["axes"]]
-    rows = []
-    for arm in results.arms:
-        for seed, trial in results.done(arm.key, measure).items():
-            scores = [np.mean([results.items(trial, part)[1].mean() for part in _parts(measure, task)])
-                      for task in measure.tasks]  # fmt: skip
-            rows.append((float(np.mean(scores)), seed, *(arm.values.get(axis) for axis in axes)))
+    rows = [
+        (scores[trial.key], seed, *(arm.values.get(axis) for axis in axes))
+        for arm in results.arms
+        for seed, trial in results.done(arm.key, measure).items()
+    ]
     return pd.DataFrame(rows, columns=["score", SEED, *(f"a{number}" for number in range(len(axes)))])
-
-
-def _parts(measure: Measure, task: str) -> Sequence:
-    return [part for part in measure.parts if part.task == task]
 
 
 def _terms(results: Results, table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
