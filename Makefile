@@ -5,8 +5,9 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-# Files as they come: the long ones, on a real SLURM, are the first.
-PYTEST ?= -n auto --dist loadfile --no-loadscope-reorder
+# Files as they come: the long ones, on a real SLURM, are the first. They wait more than they compute, hence one worker
+# more than there are cores.
+PYTEST ?= -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 

@@ -11,8 +11,9 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from slurm.launcher import Job, Resources
 
@@ -51,7 +52,7 @@ def write_batch(root: Path, jobs: Sequence[Job]) -> Batch:
     folder = root / secrets.token_hex(6)
     folder.mkdir(parents=True)
     for index, job in enumerate(jobs):
-        job_path(folder, index).write_text(json.dumps({**asdict(job), "log": str(job.log.absolute())}))
+        job_path(folder, index).write_text(json.dumps(_written(job)))
         (folder / f"{index}.out").symlink_to(job.log.absolute())
     (folder / "size").write_text(str(len(jobs)))
     return Batch(folder=folder, jobs=dict(enumerate(jobs)), size=len(jobs))
@@ -103,6 +104,12 @@ def read_word(batch: Batch, index: int) -> Word | None:
     if found[1] is not None:
         return Word(restart=int(found[1]), exit_code=None, node=node)
     return Word(restart=int(found[2]), exit_code=int(found[3]), node=node)
+
+
+def _written(job: Job) -> dict[str, Any]:
+    """As JSON. The payload as it is: it is large, and ``asdict`` would copy it."""
+    known = {one.name: getattr(job, one.name) for one in fields(job)}
+    return {**known, "log": str(job.log.absolute()), "resources": asdict(job.resources)}
 
 
 def _read(path: Path) -> Job:

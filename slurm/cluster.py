@@ -247,10 +247,13 @@ class ClusterLauncher:
     # Handing over
 
     def _hand_over(self) -> None:
-        while self._waiting and not self._full and (room := self._capacity - len(self._alive())) > 0:
-            jobs = list(islice(self._waiting.values(), room))
-            first = [job for job in jobs if job.resources == jobs[0].resources]
-            self._send(first[: min(self._batch_size, self._most_in_one(len(first)))])
+        alive = len(self._alive())
+        while self._waiting and not self._full and (room := self._capacity - alive) > 0:
+            most = self._most_in_one(min(room, self._batch_size, len(self._waiting)))
+            jobs = list(islice(self._waiting.values(), most))
+            before = len(self._sent)
+            self._send([job for job in jobs if job.resources == jobs[0].resources])
+            alive += len(self._sent) - before
 
     def _send(self, jobs: Sequence[Job]) -> None:
         batch = write_batch(self._folder, jobs)
