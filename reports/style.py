@@ -107,6 +107,51 @@ def legend(**extra: Any) -> dict[str, Any]:
     return base | extra
 
 
+def plain_layout(*, width: float, height: float, **extra: Any) -> dict[str, Any]:
+    """The layout of figures that are not the paper's: panels are placed by hand, nothing moves. Keys are added."""
+    base: dict[str, Any] = {
+        "width": width,
+        "height": height,
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False},
+        "font": {"family": INTERFACE, "size": 12, "color": "#1a1a1a"},
+        "paper_bgcolor": "#ffffff",
+        "plot_bgcolor": "#ffffff",
+        "dragmode": False,
+        "hovermode": "closest",
+    }
+    return base | extra
+
+
+def legend_above(height: float) -> dict[str, Any]:
+    """A legend in one line at the upper edge of a figure of this height."""
+    return {
+        "orientation": "h",
+        "x": 0.5,
+        "xanchor": "center",
+        "y": 1 - 4 / height,
+        "yanchor": "top",
+        "yref": "container",
+        "xref": "container",
+        "itemclick": False,
+        "itemdoubleclick": False,
+    }
+
+
+def heading(text: str, x: float, y: float, *, size: float = 13, xanchor: str = "center") -> dict[str, Any]:
+    """Words above a panel, in shares of the figure."""
+    return {
+        "text": text,
+        "x": x,
+        "y": y,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": xanchor,
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"size": size},
+    }
+
+
 def verbatim(text: str) -> str:
     """Text from a user as it is: Plotly reads a little HTML in labels."""
     return escape(text, quote=False)

@@ -10,7 +10,7 @@ from reports.frame import Arm, Measure
 from reports.plot import Figure, figure
 from reports.records import ReportError
 from reports.statistics import Estimate
-from reports.style import INTERFACE, OKABE_ITO, verbatim
+from reports.style import OKABE_ITO, heading, legend_above, plain_layout, verbatim
 
 LEAST_RATIO = 1.1
 """Of the dearest training to the cheapest."""
@@ -53,32 +53,9 @@ def cost(analysis: Analysis) -> Figure:
         axis = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "fixedrange": True, "ticks": ""}
         parts[f"xaxis{suffix}"] = axis | {"domain": domain, "anchor": f"y{suffix}", **_logarithmic(points)}
         parts[f"yaxis{suffix}"] = axis | {"domain": (_BOTTOM / _HEIGHT, top), "anchor": f"x{suffix}"}
-        parts["annotations"].append(_panel_title(measure, sum(domain) / 2, top))
-    return figure(
-        traces,
-        {
-            "width": width,
-            "height": _HEIGHT,
-            "margin": {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False},
-            "font": {"family": INTERFACE, "size": 12, "color": "#1a1a1a"},
-            "paper_bgcolor": "#ffffff",
-            "plot_bgcolor": "#ffffff",
-            "dragmode": False,
-            "hovermode": "closest",
-            "legend": {
-                "orientation": "h",
-                "x": 0.5,
-                "xanchor": "center",
-                "y": 1 - 4 / _HEIGHT,
-                "yanchor": "top",
-                "yref": "container",
-                "xref": "container",
-                "itemclick": False,
-                "itemdoubleclick": False,
-            },
-            **parts,
-        },
-    )
+        title = f"<b>{verbatim(measure.label)}</b> ({measure.unit})"
+        parts["annotations"].append(heading(title, sum(domain) / 2, top))
+    return figure(traces, plain_layout(width=width, height=_HEIGHT, legend=legend_above(_HEIGHT), **parts))
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -161,18 +138,4 @@ def _logarithmic(points: Sequence[Point]) -> dict[str, Any]:
         "ticktext": [f"{tick / 10**unit:g}" for tick in ticks],
         "tickangle": 0,
         "title": {"text": f"operations of a training (10<sup>{unit}</sup>)", "font": {"size": 12}, "standoff": 4},
-    }
-
-
-def _panel_title(measure: Measure, x: float, y: float) -> dict[str, Any]:
-    return {
-        "text": f"<b>{verbatim(measure.label)}</b> ({measure.unit})",
-        "x": x,
-        "y": y,
-        "xref": "paper",
-        "yref": "paper",
-        "xanchor": "center",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"size": 13},
     }

@@ -11,7 +11,7 @@ from reports.analysis import Analysis, Difference
 from reports.frame import Arm, Measure
 from reports.plot import Figure, figure
 from reports.records import ReportError
-from reports.style import INTERFACE, VERDICT_COLOURS, VERDICT_SYMBOLS, verbatim
+from reports.style import VERDICT_COLOURS, VERDICT_SYMBOLS, heading, legend_above, plain_layout, verbatim
 
 MOST_ROWS = 40
 """Rows drawn; the tables have all of them."""
@@ -97,34 +97,12 @@ def effects(analysis: Analysis) -> Figure:
             "tickvals": list(range(len(rows))),
             "ticktext": [f"<b>{verbatim(row.label)}</b>" if row.heading else verbatim(row.label) for row in rows],
         }
-        parts["annotations"].append(_panel_title(measure, sum(domain) / 2, top))
+        parts["annotations"].append(heading(f"<b>{verbatim(measure.label)}</b>", sum(domain) / 2, top))
         if of_differences:
             parts["shapes"].append(_margin_band(analysis.results.margin, suffix))
     return figure(
         traces,
-        {
-            "width": width,
-            "height": height,
-            "margin": {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False},
-            "font": {"family": INTERFACE, "size": 12, "color": "#1a1a1a"},
-            "paper_bgcolor": "#ffffff",
-            "plot_bgcolor": "#ffffff",
-            "dragmode": False,
-            "hovermode": "closest",
-            "showlegend": of_differences,
-            "legend": {
-                "orientation": "h",
-                "x": 0.5,
-                "xanchor": "center",
-                "y": 1 - 4 / height,
-                "yanchor": "top",
-                "yref": "container",
-                "xref": "container",
-                "itemclick": False,
-                "itemdoubleclick": False,
-            },
-            **parts,
-        },
+        plain_layout(width=width, height=height, showlegend=of_differences, legend=legend_above(height), **parts),
     )
 
 
@@ -227,20 +205,6 @@ def _trace(points: Sequence[tuple[_Dot, int]], kind: str, suffix: str, *, in_leg
         },
         "hovertext": [verbatim(dot.hover) for dot, _ in points],
         "hoverinfo": "text",
-    }
-
-
-def _panel_title(measure: Measure, x: float, y: float) -> dict[str, Any]:
-    return {
-        "text": f"<b>{verbatim(measure.label)}</b>",
-        "x": x,
-        "y": y,
-        "xref": "paper",
-        "yref": "paper",
-        "xanchor": "center",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"size": 13},
     }
 
 

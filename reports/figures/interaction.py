@@ -9,7 +9,7 @@ from reports.analysis import Analysis
 from reports.frame import Measure
 from reports.plot import Figure, figure
 from reports.records import ReportError
-from reports.style import INTERFACE, verbatim
+from reports.style import heading, plain_layout, verbatim
 
 MOST_PAIRS = 3
 """Pairs of axes that are drawn."""
@@ -74,23 +74,11 @@ def interaction(analysis: Analysis) -> Figure:
                 "showticklabels": place == 0,
             }
             title = f"<b>{verbatim(measure.label)}</b> ({measure.unit})"
-            parts["annotations"].append(_line(title, start / width, 1 - top / height))
+            parts["annotations"].append(heading(title, start / width, 1 - top / height, xanchor="left"))
         title = f"{verbatim(rows['name'])} (down) by {verbatim(columns['name'])} (across)"
-        parts["annotations"].append(_line(title, 8 / width, 1 - (top - 28) / height))
+        parts["annotations"].append(heading(title, 8 / width, 1 - (top - 28) / height, xanchor="left"))
         above = bottom + _BOTTOM
-    return figure(
-        traces,
-        {
-            "width": width,
-            "height": height,
-            "margin": {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False},
-            "font": {"family": INTERFACE, "size": 12, "color": "#1a1a1a"},
-            "paper_bgcolor": "#ffffff",
-            "plot_bgcolor": "#ffffff",
-            "dragmode": False,
-            **parts,
-        },
-    )
+    return figure(traces, plain_layout(width=width, height=height, **parts))
 
 
 def _means(analysis: Analysis, rows: Any, columns: Any, measure: Measure) -> np.ndarray:
@@ -128,20 +116,6 @@ def _map(rows: Any, columns: Any, table: np.ndarray, measure: Measure, *, least_
         "xgap": 1,
         "ygap": 1,
         "hovertemplate": f"%{{y}}, %{{x}}: %{{text}} {measure.unit}<extra></extra>",
-    }
-
-
-def _line(text: str, x: float, y: float) -> dict[str, Any]:
-    return {
-        "text": text,
-        "x": x,
-        "y": y,
-        "xref": "paper",
-        "yref": "paper",
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"size": 12.5},
     }
 
 

@@ -6,7 +6,7 @@ from reports.analysis import Analysis
 from reports.curves import Curve, learning_curves
 from reports.plot import Figure, figure
 from reports.records import ReportError
-from reports.style import INTERFACE, OKABE_ITO, verbatim
+from reports.style import OKABE_ITO, plain_layout, verbatim
 
 MOST_ARMS = 12
 _DASHES = ("solid", "dash", "dot")
@@ -23,19 +23,14 @@ def learning(analysis: Analysis) -> Figure:
     legend_width = 60 + 7 * words
     return figure(
         traces,
-        {
-            "width": 724 + legend_width,
-            "height": 420,
-            "margin": {"l": 64, "r": legend_width, "t": 16, "b": 52, "autoexpand": False},
-            "font": {"family": INTERFACE, "size": 12, "color": "#1a1a1a"},
-            "paper_bgcolor": "#ffffff",
-            "plot_bgcolor": "#ffffff",
-            "dragmode": False,
-            "hovermode": "closest",
-            "xaxis": {**axis, "title": {"text": "step"}, "rangemode": "tozero"},
-            "yaxis": {**axis, "type": "log", "dtick": "D2", "title": {"text": "loss of training (nats a token)"}},
-            "legend": {"x": 1.01, "y": 1},
-        },
+        plain_layout(
+            width=724 + legend_width,
+            height=420,
+            margin={"l": 64, "r": legend_width, "t": 16, "b": 52, "autoexpand": False},
+            xaxis={**axis, "title": {"text": "step"}, "rangemode": "tozero"},
+            yaxis={**axis, "type": "log", "dtick": "D2", "title": {"text": "loss of training (nats a token)"}},
+            legend={"x": 1.01, "y": 1},
+        ),
     )
 
 
