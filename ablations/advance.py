@@ -47,10 +47,12 @@ class Dispatcher:
         warn: Warn = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
         continuing: bool = False,
+        replacing: bool = False,
     ) -> None:
         """``provenance`` gives what is the same in all records of this run, and is asked when the first job starts.
         ``say`` is told of every trial that ends, ``warn`` of what a user must know. ``continuing``: carry on the run
-        that an earlier process began, with its failures; else a new one begins. Raises ``StoreError``."""
+        that an earlier process began, with its failures; else a new one begins. ``replacing``: jobs that wait in the
+        launcher's queue are of another program, and are sent anew. Raises ``StoreError``."""
         self._store = store
         self._launcher = launcher
         self._resources = resources
@@ -75,11 +77,13 @@ class Dispatcher:
         self._examined: set[str] = set()
         self._running_file = RunningFile(self._folder)
         self._stopping = False
-        self._ended_before = read_ended(self._folder).keys()
+        self._trouble: StoreError | None = None
+        """A job could not write the store."""
+        self._ended_before = {key: record.get("state") for key, record in read_ended(self._folder).items()}
         with store_errors(self._store.root):
             self._verdicts = Verdicts(self._folder, continuing=continuing, trials=plan.trials)
         self.extend(plan)
-        self._take_over()
+        self._take_over(replacing=replacing)
 
     def extend(self, plan: Plan) -> None:
         """Take in the trials of ``plan``; those known already stay as they are. Raises ``StoreError``."""
@@ -101,6 +105,9 @@ class Dispatcher:
                         self._settle(self._active.pop(name), status)
                     self._unwanted.discard(name)
                     self._launcher.forget(name)  # last: what is not forgotten is settled by whoever comes next
+            if self._trouble is not None:  # all else is settled, so whoever comes next starts anew
+                trouble, self._trouble = self._trouble, None
+                raise trouble
             while self._has_room() and (work := self._backlog.take(self._clock())) is not None:
                 self._start(work)
             self._note_started(_queued(self._launcher.jobs()))
@@ -111,6 +118,11 @@ class Dispatcher:
     def finished(self) -> bool:
         """Nothing runs, and nothing will be started by a further ``advance``."""
         return not self._active and (self._stopping or bool(self.problem) or not self._unfinished)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether jobs that nothing needs are still to end, so that others can take their place."""
+        return bool(self._unwanted)
 
     @property
     def num_unfinished(self) -> int:
@@ -168,24 +180,28 @@ class Dispatcher:
 
     # Reading what is there
 
-    def _take_over(self) -> None:
-        """Go on with the jobs that an earlier process left, and end those that nothing needs any more."""
+    def _take_over(self, *, replacing: bool) -> None:
+        """Go on with the jobs that an earlier process left, and end those that nothing needs any more, or that wait
+        and are to be replaced. Those that run are left to it: what they have done is good."""
         inherited = self._launcher.inherited()
         statuses = self._launcher.jobs() if inherited else {}
         for name, job in inherited.items():
             work, attempt = self._backlog.find(name), job.payload["attempt"]
             counts = self._verdicts.continuing and not self._verdicts.is_settled(name, attempt)
-            if statuses[name].state.ended and (work is None or not counts):
-                if counts:  # nothing is left of it to do
+            if statuses[name].state.ended and (work is None or replacing or not counts):
+                if counts and work is None:  # nothing is left of it to do
                     self._verdicts.passed(job)
                 self._launcher.forget(name)
                 continue
-            if work is None:
+            if work is None or (replacing and statuses[name].state == JobState.QUEUED):
                 self._unwanted.add(name)
                 self._launcher.cancel(name)
                 continue
             work.attempt, work.started = attempt, time.time()
             self._active[name] = work
+        if replacing and self._active:
+            count = len(self._active)
+            self._warn(f"{count} jobs that run already go on with the program and profile they were submitted with")
         if self._active:
             with store_errors(self._store.root):
                 self._regroup()
@@ -193,7 +209,7 @@ class Dispatcher:
     def _admit(self, trial: Trial) -> None:
         self._unfinished[trial.key] = trial
         record = self._record(trial.stages[-1])
-        known = trial.key in self._ended_before
+        known = self._ended_before.get(trial.key) == "done"
         if record is not None:
             self._finish(trial, "done", result=record["result"], quietly=not self._verdicts.continuing or known)
         elif self._folders.marker(trial).exists():
@@ -204,7 +220,7 @@ class Dispatcher:
         for work in works:
             failure = next((found for stage in work.job.stages if (found := self._known_failure(stage))), None)
             if failure is not None:
-                self._give_up(work, failure)
+                self._give_up(work, failure, again=True)
 
     def _stage(self, stage: Stage) -> StageFolder:
         return self._store.stage(stage.kind, stage.key)
@@ -294,7 +310,9 @@ class Dispatcher:
             failure = None
         outcome = outcome_of(status, failure)
         if outcome == Outcome.UNWRITABLE:
-            raise self._unwritable(work)
+            self._trouble = self._trouble or self._unwritable(work)
+            self._backlog.again(work)
+            return
         if outcome == Outcome.HELD:
             self._backlog.hold(work, self._clock())
             return
@@ -323,7 +341,10 @@ class Dispatcher:
         return without_exception(kind, what, log=self._log(work), attempt=work.attempt)
 
     def _unwritable(self, work: Work) -> StoreError:
-        self._store.prepare()  # says best what is wrong, if it still is
+        try:
+            self._store.prepare()
+        except StoreError as error:  # says best what is wrong, if it still is
+            return error
         tail = without_exception("killed", "", log=self._log(work), attempt=work.attempt)["traceback_tail"]
         reason = tail.splitlines()[-1] if tail else "no reason given"
         return StoreError(
@@ -340,11 +361,13 @@ class Dispatcher:
                 raise StoreError(f"{self._stage(trial.stages[-1]).path} was changed by somebody; run again to redo it")
             self._finish(trial, "done", result=record["result"])
 
-    def _give_up(self, work: Work, failure: Mapping[str, Any]) -> None:
+    def _give_up(self, work: Work, failure: Mapping[str, Any], *, again: bool = False) -> None:
+        """``again``: it was given up before, and who had ended then was told of."""
         state: State = "diverged" if failure["class"] == "diverged" else "failed"
         for lost in self._backlog.give_up(work):
             if lost.job.trial is not None:
-                self._finish(lost.job.trial, state, failure=failure)
+                told = again and self._verdicts.continuing and self._ended_before.get(lost.job.trial.key) == state
+                self._finish(lost.job.trial, state, failure=failure, quietly=told)
 
     def _finish(
         self,

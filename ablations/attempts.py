@@ -6,7 +6,7 @@ are the lines after its beginning: failures of an earlier run are tried again.
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Attempt:
     """Key of the stage that it did not finish, where the job was given up."""
     failure: Mapping[str, Any] | None = None
     """Why it was given up."""
+    excused: bool = False
+    """Somebody asked for a retry since: it says nothing against trying others."""
 
 
 class AttemptsFile:
@@ -54,7 +56,8 @@ class AttemptsFile:
 
     def note(self, attempt: Attempt) -> None:
         """Raises ``OSError``."""
-        self._lines.write({**asdict(attempt), "time": round(time.time(), 3)})
+        line = {name: value for name, value in asdict(attempt).items() if name != "excused"}
+        self._lines.write({**line, "time": round(time.time(), 3)})
 
     def read(self) -> list[Attempt]:
         """What was noted since the run began, oldest first."""
@@ -64,7 +67,14 @@ class AttemptsFile:
                 found = []
             elif "forgotten" in line:
                 stages, jobs = line["forgotten"]["stages"], line["forgotten"]["jobs"]
-                found = [one for one in found if one.stage not in stages and one.job not in jobs]
+                left = [one for one in found if one.stage not in stages and one.job not in jobs]
+                found = [replace(one, excused=True) for one in left]
             elif line.pop("time", None) is not None:
                 found.append(Attempt(**{**line, "kinds": tuple(line["kinds"])}))
         return found
+
+    def given_up(self) -> set[str] | None:
+        """Keys of the stages that this run does not try again; ``None`` where nothing was ever noted."""
+        if not self._path.exists():
+            return None
+        return {one.stage for one in self.read() if one.stage is not None}

@@ -138,7 +138,9 @@ class Verdicts:
             if attempt.outcome in RETRIES:
                 self._count(attempt.job, Outcome(attempt.outcome), attempt.left, attempt.step, attempt.node)
             if attempt.stage is not None and attempt.failure is not None:
-                self._note_failure(attempt.job, attempt.stage, attempt.failure, trials)
+                self._failed[attempt.stage] = dict(attempt.failure)
+                if not attempt.excused:
+                    self._note_failure(attempt.job, attempt.stage, attempt.failure, trials)
 
     def _note_failure(self, job: str, stage: str, failure: Mapping[str, Any], trials: Iterable[Trial]) -> None:
         self._failed[stage] = dict(failure)

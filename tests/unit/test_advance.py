@@ -13,6 +13,7 @@ from fake_launcher import FakeLauncher, Simulation, exited, killed
 from tally import TallyStage, drill, plan, run, tally
 
 from ablations.advance import Dispatcher
+from ablations.attempts import AttemptsFile
 from ablations.ended import read_ended
 from ablations.errors import StoreError
 from ablations.failures import from_exception
@@ -40,7 +41,9 @@ class World:
         self.warnings: list[str] = []
         self.said: list[str] = []
 
-    def dispatcher(self, planned: Plan, *, gpus: int = 0, continuing: bool = False) -> Dispatcher:
+    def dispatcher(
+        self, planned: Plan, *, gpus: int = 0, continuing: bool = False, replacing: bool = False
+    ) -> Dispatcher:
         return Dispatcher(
             planned,
             store=self.store,
@@ -51,6 +54,7 @@ class World:
             warn=self.warnings.append,
             clock=lambda: self.launcher.now,
             continuing=continuing,
+            replacing=replacing,
         )
 
     def finish(self, dispatcher: Dispatcher, *, passes: int = 1000) -> Status:
@@ -494,6 +498,30 @@ def test_a_disk_that_refuses_ends_the_run_with_a_remedy(world):
     assert world.run(planned).counts["done"] == 1
 
 
+def test_what_ended_beside_a_job_that_could_not_write_is_settled_all_the_same(world):
+    """So that whoever comes next, with room on the disk, finds no job that ended long ago."""
+    planned = drill(arms=2, seeds=1)
+    world.behave["train 0 0"] = lambda job: exited(EXIT_STORE)
+    troubles = 0
+    for _ in range(100):
+        dispatcher = world.dispatcher(planned, continuing=True)
+        try:
+            dispatcher.advance()
+        except StoreError:
+            troubles += 1
+            ended = {name for name, status in world.launcher.jobs().items() if status.state.ended}
+            assert not ended
+            world.behave.clear()
+        if dispatcher.finished:
+            break
+        world.launcher.wait(1.0)
+        world.launcher.left_alone()
+    assert troubles == 1
+    assert world.states(planned) == ["done", "done"]
+    assert world.launcher.submitted.count(f"trial-{planned.trials[0].key}") == 2
+    assert world.launcher.submitted.count(f"trial-{planned.trials[1].key}") == 1
+
+
 def failing(world: World, fault: str) -> Callable[[Job], JobStatus]:
     """The job does its stages, and the one that was named goes wrong."""
 
@@ -531,6 +559,38 @@ def test_jobs_of_an_earlier_dispatcher_are_gone_on_with(world):
     assert len(world.ran) == len(set(world.ran))
 
 
+def test_queued_jobs_of_another_program_are_sent_anew_and_those_that_run_are_left_to_it(world):
+    planned = drill(arms=3, seeds=1)
+    world.launcher = FakeLauncher(world._simulate, capacity=3, gpus=1)
+    first = world.dispatcher(planned, gpus=1, continuing=True)
+    while sum(name.startswith("trial-") for name in world.launcher.jobs()) < 3:
+        first.advance()
+        world.launcher.wait(1.0)
+    states = {name: status.state for name, status in world.launcher.jobs().items()}
+    waiting = {name for name, state in states.items() if state == JobState.QUEUED}
+    (running,) = states.keys() - waiting
+    world.launcher.left_alone()
+    second = world.dispatcher(planned, gpus=1, continuing=True, replacing=True)
+    assert second.replaces
+    assert world.finish(second).counts["done"] == 3
+    assert {name: world.launcher.submitted.count(name) for name in states} == {running: 1} | dict.fromkeys(waiting, 2)
+    assert not second.replaces
+    assert any("1 job" in text for text in world.warnings)
+    assert len(world.ran) == len(set(world.ran))
+
+
+def test_what_another_program_failed_at_counts_for_nothing_when_it_is_replaced(world):
+    planned = drill(arms=1, seeds=1)
+    world.behave["train 0 0"] = failing(world, "raise")
+    first = world.dispatcher(planned, continuing=True)
+    while not any(status.state == JobState.FAILED for status in world.launcher.jobs().values()):
+        first.advance()
+        world.launcher.wait(1.0)
+    world.launcher.left_alone()
+    world.behave.clear()
+    assert world.finish(world.dispatcher(planned, continuing=True, replacing=True)).counts["done"] == 1
+
+
 def test_a_run_that_a_new_process_carries_on_at_every_look_ends_like_one(world, tmp_path):
     quiet = World(tmp_path / "quiet")
     planned = drill(arms=3, seeds=2)
@@ -560,6 +620,29 @@ def test_a_new_run_forgets_the_failures_of_the_one_before(world):
     del world.behave["train 0 0"]
     assert world.carry_on(planned).counts["failed"] == 1
     assert world.run(planned).counts["done"] == 2
+
+
+def test_a_retry_of_one_trial_is_not_held_up_by_the_failures_of_the_others(world):
+    planned = drill(arms=4, seeds=1)
+    for number in range(4):
+        world.behave[f"train {number} 0"] = failing(world, "raise")
+    for _ in range(30):
+        dispatcher = world.dispatcher(planned, continuing=True)
+        dispatcher.advance()
+        world.launcher.wait(1.0)
+        world.launcher.left_alone()
+    assert dispatcher.problem
+    assert world.states(planned) == ["failed"] * 4
+    world.behave.clear()
+    said = len(world.said)
+    trial = planned.trials[0]
+    AttemptsFile(world.store.sweep("drill")).forget(
+        [world.trial_record(trial.key)["failure"]["stage"].partition("/")[2]], jobs=[f"trial-{trial.key}"]
+    )
+    status = world.carry_on(planned)
+    assert (status.counts["done"], status.counts["failed"]) == (1, 3)
+    assert world.trial_record(trial.key)["state"] == "done"
+    assert len(world.said) - said == 1  # nobody is told twice of what failed before
 
 
 @pytest.mark.parametrize("others_work", [False, True])
