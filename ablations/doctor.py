@@ -36,7 +36,7 @@ from slurm.commands import Slurm
 from slurm.launcher import LauncherError
 from slurm.partition import PARTITIONS, Node, nodes_of, parse_nodes, parse_partitions
 from slurm.script import Site, batch_script
-from slurm.submission import NoAnswer, QueueFull, Refused, rehearse
+from slurm.submission import NoAnswer, NoPlace, QueueFull, Refused, rehearse
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,8 +47,6 @@ NAMES = (
     "node: disk", "node: /tmp", "node: clock",
 )  # fmt: skip
 """Every check, in order."""
-_NOT_AVAILABLE = "Requested node configuration is not available"
-"""What ``sbatch --test-only`` says of nodes that are too small, and of nodes that only take no jobs now."""
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "not checked": "dim"}
 _LATER = "try again when SLURM answers"
 
@@ -147,7 +145,7 @@ def _rehearse(batch: Batch, cluster: Cluster, slurm: Slurm, nodes: list[Node]) -
         text = batch_script(as_a_sweep_would(batch), Site(profile=cluster.profile, title="ablate-doctor"))
         said = rehearse(text, batch.folder / "rehearsal.sh", slurm)
     except (Refused, QueueFull, NoAnswer, LauncherError) as error:
-        if away and _NOT_AVAILABLE in str(error):  # whether it takes the job for later shows when it is sent
+        if away and isinstance(error, NoPlace):  # whether it takes the job for later shows when it is sent
             return Check(name="sbatch", state="not checked", text=f"it cannot say while nodes take no jobs: {away}")
         return _refusal("sbatch", error)
     return ok("sbatch", f"takes the script: {said}")

@@ -26,16 +26,19 @@ _FOLDER = "BATCH"
 def first_script(sweep: Sweep, left: Sequence[Job], profile: Profile, *, store: Path, most: int) -> str | None:
     """For those of the jobs ``left`` that can start, ``most`` at a time. ``None`` where there are none, as for a
     search, whose arms are not known yet. Raises ``BadInput``."""
+    names = [job_name(job) for job in islice((job for job in left if not job.after), most)]
+    return script_of(sweep, names, profile, store=store) if names else None
+
+
+def script_of(sweep: Sweep, names: Sequence[str], profile: Profile, *, store: Path) -> str:
+    """For jobs of these names; apart from names, all jobs of a sweep ask for the same. Raises ``BadInput``."""
     from slurm.script import batch_script  # imports submitit
 
     folder = store.absolute() / "sweeps" / sweep.name / CLUSTER / _FOLDER
-    first = [
-        launcher.Job(name=job_name(job), target=TARGET, payload={}, log=folder, resources=on_a_node(sweep))
-        for job in islice((job for job in left if not job.after), most)
+    jobs = [
+        launcher.Job(name=name, target=TARGET, payload={}, log=folder, resources=on_a_node(sweep)) for name in names
     ]
-    if not first:
-        return None
-    batch = Batch(folder=folder, jobs=dict(enumerate(first)), size=len(first))
+    batch = Batch(folder=folder, jobs=dict(enumerate(jobs)), size=len(jobs))
     try:
         return batch_script(batch, cluster_site(sweep, profile, store=store, code=frozen_code(store), alone=True))
     except launcher.LauncherError as error:

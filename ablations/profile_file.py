@@ -89,18 +89,19 @@ def read_profile(file: Path) -> Profile:
     """A checked profile. Raises ``SweepError`` with every mistake found."""
     document = read_yaml(file)
     allowed = ", ".join(item.name for item in fields(Profile))
-    if not isinstance(document.content, dict):
+    content = {} if document.content is None else document.content  # an empty file
+    if not isinstance(content, dict):
         raise SweepError(Problem(file=file, line=1, problem="is not a profile", allowed=allowed))
     hints = get_type_hints(Profile)
     problems = [
         document.problem((name,), "is no key of a profile", allowed=allowed, nearest=nearest(name, hints))
-        for name in document.content
+        for name in content
         if name not in hints
     ]
     values: dict[str, Any] = {}
-    for name in hints.keys() & document.content.keys():
+    for name in hints.keys() & content.keys():
         try:
-            values[name] = check(hints[name], document.content[name])
+            values[name] = check(hints[name], content[name])
         except Refused as refused:
             # Of a value that may be of several types, the check names the one it tried last.
             inside, allowed_here = (

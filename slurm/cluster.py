@@ -8,6 +8,7 @@ One launcher at a time works on a folder; what it keeps there are the jobs that 
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -71,6 +72,8 @@ class ClusterLauncher:
         """Most jobs to send together: less after SLURM found so many too many, more after it took them."""
         self._full = False
         """SLURM takes no more at the moment."""
+        self._reason = ""
+        """Why, in its own words."""
         self._crowded = True
         """Whether this user had any job in the queue at the last look."""
         self._silent_since: float | None = None
@@ -125,6 +128,19 @@ class ClusterLauncher:
     def in_doubt(self) -> bool:
         """Whether a further look may soon tell more of a job that is over, as it seems, or not known to SLURM (yet)."""
         return any(sent.unseen or sent.over_since is not None or sent.number is None for sent in self._alive().values())
+
+    @property
+    def held_up(self) -> tuple[int, str]:
+        """How many jobs are not in the queue yet, as far as is known, and why; in SLURM's own words."""
+        unknown = sum(sent.number is None for sent in self._alive().values())
+        count = len(self._waiting) + unknown
+        return count, self._reason if count else ""
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """Why jobs in the queue have not begun, in SLURM's words such as ``Priority``, and how many for each."""
+        ids = [sent.id for name, sent in self._alive().items() if self._statuses[name].state == JobState.QUEUED]
+        return Counter(found.reason for one in ids if one and (found := self._seen.get(one)) and found.reason)
 
     def follow_up(self) -> str:
         """Before this process leaves its jobs alone: see to it that SLURM does what is to be done afterwards once more
@@ -203,7 +219,7 @@ class ClusterLauncher:
                 self._vanish(name, sent)
             return
         sent.unseen = 0
-        word = read_word(sent.batch, sent.index) if found.ended else None
+        word = read_word(sent.batch, sent.index) if found.ended or found.state == "RUNNING" else None
         if not found.ended:
             sent.over_since = None
         elif sent.over_since is None:
@@ -262,8 +278,8 @@ class ClusterLauncher:
             number = send(batch_script(batch, self._site), batch.folder / "script.sh", self._slurm)
             write_id(batch, number)
             self._batch_size = min(2 * self._batch_size, self._site.profile.max_jobs)
-        except NoAnswer:
-            self._full = True  # until the next look, which shows whether it arrived
+        except NoAnswer as error:
+            self._full, self._reason = True, str(error)  # until the next look, which shows whether it arrived
         except (QueueFull, Refused) as error:
             shutil.rmtree(batch.folder, ignore_errors=True)
             if isinstance(error, QueueFull):
@@ -271,7 +287,7 @@ class ClusterLauncher:
                 if len(jobs) > 1:
                     return
                 if self._crowded or self._alive():
-                    self._full = True
+                    self._full, self._reason = True, str(error)
                     self._pace.hurry(time.monotonic())
                     return
             refusal = str(error)

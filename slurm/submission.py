@@ -20,10 +20,15 @@ _NO_ANSWER = (
     "Unable to contact slurm controller", "Socket timed out", "Connection refused", "no answer after",
     "temporarily unable to accept job", "Zero Bytes were transmitted", "Communication connection failure",
 )  # fmt: skip
+_NO_PLACE = "Requested node configuration is not available"
 
 
 class Refused(Exception):
     """``sbatch`` will not have these jobs; in its own words."""
+
+
+class NoPlace(Refused):
+    """No node could run these jobs as things are: they ask for too much, or nodes are out of service."""
 
 
 class QueueFull(Exception):
@@ -61,4 +66,4 @@ def _complaint(text: str) -> Exception:
         return NoAnswer(text)
     if any(words in text for words in _LIMITS):
         return QueueFull(text)
-    return Refused(text)
+    return NoPlace(text) if _NO_PLACE in text else Refused(text)

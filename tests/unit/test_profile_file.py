@@ -83,6 +83,11 @@ def test_a_mistake_is_told_with_its_place_and_what_is_allowed(tmp_path, text, sa
     assert caught.value.exit_code == BAD_INPUT
 
 
+@pytest.mark.parametrize("text", ["", "# nothing is asked for\n", "{}"])
+def test_no_key_is_required(tmp_path, text):
+    assert read_profile(write(tmp_path, text)) == Profile()
+
+
 def test_all_mistakes_are_told_together(tmp_path):
     with pytest.raises(SweepError) as caught:
         read_profile(write(tmp_path, "max_jobs: 0\nqueue: x\nflags: {output: y}"))

@@ -321,3 +321,38 @@ def test_what_a_killed_launcher_left_half_written_is_cleared_away(tmp_path):
     (tmp_path / "cluster" / "half" / "size").write_text("1")
     assert launch(tmp_path, FakeSlurm()).inherited() == {}
     assert list((tmp_path / "cluster").iterdir()) == []
+
+
+def test_a_job_is_over_when_its_script_has_said_so_although_slurm_calls_it_running(tmp_path):
+    """The script sees to what comes next as its last act, and what looks then is to know."""
+    slurm = FakeSlurm(sbatch=SENT, squeue=row("7", "RUNNING"))
+    launcher = launch(tmp_path, slurm, "a")
+    launcher.jobs()
+    ((batch, _),) = load_batches(tmp_path / "cluster")
+    (batch.folder / "0.status").write_text("begun 0 n1\n")
+    assert launcher.jobs()["a"].state == JobState.RUNNING
+    (batch.folder / "0.status").write_text("ended 0 137 n1\n")
+    status = launcher.jobs()["a"]
+    assert (status.state, status.signal) == (JobState.KILLED, 9)
+
+
+def test_it_says_how_many_jobs_are_outside_the_queue_and_why(tmp_path):
+    slurm = FakeSlurm(sbatch=[SENT, FULL], squeue=row("7", "PENDING").replace("None", "Priority"))
+    launcher = launch(tmp_path, slurm, "a")
+    launcher.jobs()
+    assert launcher.held_up == (0, "")
+    launcher.submit(job(tmp_path, "b"))
+    launcher.jobs()
+    assert launcher.held_up == (1, FULL.problem)
+    assert launcher.reasons == {"Priority": 1}
+    slurm.say(sbatch="Submitted batch job 8\n", squeue=row("7", "RUNNING") + row("8", "PENDING"))
+    for _ in range(2):
+        launcher.jobs()
+    assert launcher.held_up == (0, "")
+    assert launcher.reasons == {}
+
+
+def test_a_job_that_sbatch_says_nothing_about_is_outside_until_it_is_seen(tmp_path):
+    launcher = launch(tmp_path, FakeSlurm(sbatch=SILENT), "a")
+    launcher.jobs()
+    assert launcher.held_up == (1, SILENT.problem)
