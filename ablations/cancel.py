@@ -33,10 +33,13 @@ def cancel(sweep: str, *, store: Path, kill: bool, yes: bool, json_output: bool)
             return STOPPED
     with store_errors(store):
         request_stop(folder, kill=kill)
-    if found.submission is not None:
-        advance_frozen(folder, Path(found.submission["code"]), store=store).wait()
     end = time.monotonic() + _PATIENCE
-    while (found := read_overview(folder, store)).status.running and time.monotonic() < end:
+    while True:
+        if found.submission is not None:  # again: whoever looked meanwhile may have begun before the request
+            advance_frozen(folder, Path(found.submission["code"]), store=store).wait()
+        found = read_overview(folder, store)
+        if not (found.status.running or found.status.queued) or time.monotonic() >= end:
+            break
         time.sleep(0.5)
     left = len(found.status.running) + found.status.queued
     if json_output:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.background_sync import BackgroundSync
-from ablations.errors import OK, STORE_UNUSABLE, TRIALS_FAILED, StoreError
+from ablations.errors import OK, STOPPED, STORE_UNUSABLE, TRIALS_FAILED, StoreError
 from ablations.invocation import command
 from ablations.snapshot import Status
 from ablations.summary import print_summary, summary_console
@@ -71,9 +71,11 @@ def say_end(
 ) -> int:
     """Print the summary. Returns the command's exit code."""
     page = folder / "report" / "index.html"
+    failed = status.counts["failed"] + status.counts["diverged"]
+    stopped = bool(status.counts["waiting"]) and not status.problem
     if json_output:
         document = {"name": status.name, "states": dict(status.counts), "report": str(page), "summary": summary}
-        print(json.dumps(document, ensure_ascii=False))
+        print(json.dumps({**document, **({"stopped": True} if stopped else {})}, ensure_ascii=False))
     else:
         console = summary_console()
         print_summary(summary, console=console)
@@ -87,7 +89,12 @@ def say_end(
             "run the same command again when the cause is gone",
             file=sys.stderr,
         )
-    failed = status.counts["failed"] + status.counts["diverged"]
+    if stopped:
+        print(
+            f"Stopped: {status.counts['waiting']} trials are left; submitting the sweep again goes on.", file=sys.stderr
+        )
     if failed or status.problem:
         return TRIALS_FAILED
+    if stopped:
+        return STOPPED
     return OK if tracked else STORE_UNUSABLE

@@ -8,17 +8,19 @@ that SLURM starts when all others have ended takes one where jobs died too fast 
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ablations.advance import Dispatcher
 from ablations.attempts import AttemptsFile
 from ablations.data_files import RememberedDigests
-from ablations.errors import AblationError
+from ablations.errors import BadInput, ClusterSilent
 from ablations.frozen import freeze_code
 from ablations.launchers import on_cluster
 from ablations.plan import make_plan, save_plan
 from ablations.profile_file import find_cluster
 from ablations.provenance import provenance
+from ablations.rehearsal import check_accepted
 from ablations.search import SearchDriver
 from ablations.snapshot import Status
 from ablations.stop_request import clear_stop, stop_requested
@@ -43,6 +45,7 @@ def submit_sweep(
     digests = RememberedDigests(store)
     sweep = read_sweep(sweep_path, digest_of=digests)
     plan = None if isinstance(sweep.design, Search) else make_plan(sweep)
+    check_accepted(sweep, cluster, profile, store=store)
     place = Store(store)
     place.prepare()
     digests.save()
@@ -56,13 +59,25 @@ def submit_sweep(
             code=freeze_code(store),
             provenance=provenance(sys.argv),
         )
+        replacing = _is_another(submitted, folder)
         clear_stop(folder)
         AttemptsFile(folder).begin()
+        (folder / "look.json").unlink(missing_ok=True)  # it was about the run before
         write_changed(folder / "sweep.yaml", sweep.document.file.read_text(encoding="utf-8"))
         if plan is not None:
             save_plan(plan, folder)
         submitted.save(folder)
-        return sweep.name, look(submitted, place, taken_over=taken_over, say=say, warn=warn)
+        status = look(submitted, place, taken_over=taken_over, say=say, warn=warn, replacing=replacing)
+        return sweep.name, status
+
+
+def _is_another(submitted: Submitted, folder: Path) -> bool:
+    """Whether the jobs of the submission before, if any, run another program or on other terms."""
+    try:
+        known = load_submitted(folder)
+    except BadInput:
+        return True
+    return (known.code, known.cluster) != (submitted.code, submitted.cluster)
 
 
 def advance(name: str, *, store: Path, say: Warn, warn: Warn) -> Status | None:
@@ -78,8 +93,17 @@ def advance(name: str, *, store: Path, say: Warn, warn: Warn) -> Status | None:
     return found[-1] if found else None
 
 
-def look(submitted: Submitted, store: Store, *, taken_over: threading.Event, say: Warn, warn: Warn) -> Status:
-    """Carry the sweep on as far as it goes at this moment, as its one writer."""
+def look(
+    submitted: Submitted,
+    store: Store,
+    *,
+    taken_over: threading.Event,
+    say: Warn,
+    warn: Warn,
+    replacing: bool = False,
+) -> Status:
+    """Carry the sweep on as far as it goes at this moment, as its one writer. ``replacing``: jobs that wait in the
+    queue are of a submission before this one, and are sent anew."""
     sweep, folder = submitted.sweep, store.sweep(submitted.sweep.name)
     search = None
     if isinstance(sweep.design, Search):
@@ -103,6 +127,7 @@ def look(submitted: Submitted, store: Store, *, taken_over: threading.Event, say
             say=say,
             warn=warn,
             continuing=True,
+            replacing=replacing,
         )
         end = time.monotonic() + _PATIENCE
         while True:
@@ -115,19 +140,21 @@ def look(submitted: Submitted, store: Store, *, taken_over: threading.Event, say
             status = dispatcher.advance()
             ended = any(one.state.ended for one in launcher.jobs().values())  # hands over what was just submitted
             late = time.monotonic() >= end
-            if taken_over.is_set() or late or not (ended or launcher.in_doubt or (stop and not dispatcher.finished)):
+            busy = ended or launcher.in_doubt or dispatcher.replaces or (stop and not dispatcher.finished)
+            if taken_over.is_set() or late or not busy:
                 break
             launcher.wait(0.0 if ended else _LOOK_AGAIN)
+        unsent, held_up = launcher.held_up
+        status = replace(status, unsent=unsent, held_up=held_up)
         if taken_over.is_set():
             return status
         if refusal := launcher.follow_up():
             warn(f"no job could be queued that looks after the others ({refusal}); `ablate watch` does")
         finished = dispatcher.finished and (search is None or search.complete or bool(status.problem) or bool(stop))
         with store_errors(store.root):
-            write_json(
-                folder / "look.json",
-                {"looked": round(time.time(), 3), "finished": finished, "problem": status.problem},
-            )
+            seen = {"unsent": unsent, "held_up": held_up, "reasons": dict(launcher.reasons)}
+            looked = {"looked": round(time.time(), 3), "finished": finished, "problem": status.problem}
+            write_json(folder / "look.json", {**looked, **seen})
         return status
     except LauncherError as error:
-        raise AblationError(str(error)) from None
+        raise ClusterSilent(str(error)) from None

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from ablations.advance import Dispatcher
-from ablations.errors import STOPPED, AblationError
+from ablations.errors import STOPPED, AblationError, ClusterSilent
 from ablations.invocation import command
 from ablations.lease import LeaseHeld, acquire
 from ablations.plan import Plan
@@ -94,7 +94,7 @@ def dispatch(
                 tick(status)
                 launcher.wait(_TICK)
     except LauncherError as error:
-        raise AblationError(str(error)) from None
+        raise ClusterSilent(str(error)) from None
 
 
 @contextmanager

@@ -43,6 +43,12 @@ class StoreError(AblationError):
     exit_code = STORE_UNUSABLE
 
 
+class ClusterSilent(AblationError):
+    """The cluster does not answer, or cannot be asked. Its jobs stay; the same command goes on with them."""
+
+    exit_code = STOPPED
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """One mistake in one file."""

@@ -87,9 +87,12 @@ def _known(folder: Path) -> list[_Log]:
     for trial in plan["trials"]:
         own = folder / "trials" / trial["key"]
         attempts = {int(path.stem.removeprefix("attempt-")): path for path in own.glob("attempt-*.log")}
+        record = ended.get(trial["key"], {})
+        if not attempts:  # a shared stage took it along
+            attempts = shared.get(str((record.get("failure") or {}).get("stage", "")).replace("/", "-"), {})
         if attempts:
             label = f"{labels[trial['arm']]}:{trial['seed']}"
-            state = ended.get(trial["key"], {}).get("state", "open")
+            state = record.get("state", "open")
             found.append(_Log(key=trial["key"], label=label, state=state, attempts=attempts))
     return found
 

@@ -35,9 +35,10 @@ class Overview:
     @property
     def finished(self) -> bool:
         """Nothing more will be done for it, unless somebody asks."""
-        if self.submission is not None and self.submission.get("finished"):
-            return True
-        return self.status.ended == self.status.total and not (self.searches and self.submission is not None)
+        if self.submission is None:
+            return self.status.ended == self.status.total
+        lost = self.status.counts["failed"] + self.status.counts["waiting"] + self.status.counts["running"]
+        return bool(self.submission.get("finished")) or not (lost or self.searches or self.status.queued)
 
 
 def read_overview(folder: Path, store: Path) -> Overview:
@@ -48,8 +49,9 @@ def read_overview(folder: Path, store: Path) -> Overview:
     owner, submission = holder(folder), submission_of(folder)
     running, queued = read_running(folder, store, owned=owner is not None)
     active = {job.name.removeprefix("trial-") for job in running if job.name.startswith("trial-")}
-    ended = read_ended(folder)
-    trials = tuple(_trial(trial, ended.get(trial["key"], {}), active) for trial in plan["trials"])
+    ended, attempts = read_ended(folder), AttemptsFile(folder)
+    given_up = attempts.given_up()
+    trials = tuple(_trial(trial, ended.get(trial["key"], {}), active, given_up) for trial in plan["trials"])
     counts = dict.fromkeys(STATES, 0)
     for trial in trials:
         counts[trial["state"]] += 1
@@ -59,7 +61,7 @@ def read_overview(folder: Path, store: Path) -> Overview:
         counts=counts,
         running=running,
         queued=queued,
-        problem=last_look.get("problem", ""),
+        problem=last_look.get("problem", "") if counts["failed"] + counts["waiting"] else "",
         gpu_hours=_gpu_hours(trials, (submission or {}).get("gpus", 0)),
     )
     return Overview(
@@ -67,14 +69,21 @@ def read_overview(folder: Path, store: Path) -> Overview:
         title=plan["title"],
         labels={arm["key"]: arm["label"] for arm in plan["arms"]},
         trials=trials,
-        cut_short=Counter(one.outcome for one in AttemptsFile(folder).read() if one.outcome not in (DONE, "pruned")),
+        cut_short=Counter(one.outcome for one in attempts.read() if one.outcome not in (DONE, "pruned")),
         searches=plan["design"] == "search",
         owner=None if owner is None else str(owner),
         submission=None if submission is None else {**submission, **last_look},
     )
 
 
-def _trial(planned: Mapping[str, Any], record: Mapping[str, Any], active: set[str]) -> dict[str, Any]:
+def _trial(
+    planned: Mapping[str, Any], record: Mapping[str, Any], active: set[str], given_up: set[str] | None
+) -> dict[str, Any]:
+    """``given_up``: the stages that this run has given up; a failure of another stage is of a run before, and is tried
+    again in this one."""
+    if record.get("state") == "failed" and given_up is not None:
+        stage = str((record.get("failure") or {}).get("stage", "")).partition("/")[2]
+        record = record if stage in given_up else {}
     state = "running" if planned["key"] in active else record.get("state", "waiting")
     return {
         "key": planned["key"],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.attempts import AttemptsFile
-from ablations.errors import OK, BadInput
+from ablations.errors import OK, TRIALS_FAILED, BadInput
 from ablations.folder import sweep_folder
 from ablations.overview import Overview, read_overview
 from ablations.stop_request import clear_stop
@@ -30,7 +30,7 @@ def retry(sweep: str, trials: Sequence[str], *, store: Path, json_output: bool) 
     if not json_output:
         print(f"{len(chosen)} trials of {folder.name} are tried again")
     code = advance_frozen(folder, Path(found.submission["code"]), store=store, json_output=json_output).wait()
-    return code if json_output else OK
+    return OK if code == TRIALS_FAILED and not json_output else code  # others have failed, as was known
 
 
 def _chosen(found: Overview, wanted: Sequence[str]) -> list[Mapping[str, Any]]:

@@ -14,13 +14,15 @@ from ablations.conclude import say_end, write_report, write_tracking
 from ablations.data_files import RememberedDigests
 from ablations.dispatch import Ended, dispatch, hold_sweep
 from ablations.errors import STOPPED
+from ablations.folder import submission_of
 from ablations.frozen import freeze_code
 from ablations.invocation import command
-from ablations.launchers import on_cluster, on_this_machine
+from ablations.launchers import CLUSTER, on_cluster, on_this_machine
 from ablations.plan import Plan, make_plan, save_plan
 from ablations.profile_file import Cluster, find_cluster
 from ablations.progress import Display, open_display
 from ablations.provenance import provenance
+from ablations.rehearsal import check_accepted
 from ablations.search import SearchDriver
 from ablations.snapshot import Status
 from ablations.stop_request import clear_stop
@@ -46,6 +48,8 @@ def run_sweep(
     sweep = read_sweep(sweep_path, digest_of=digests)
     # Before anything is written, so that a sweep that cannot be planned leaves no trace.
     plan = None if isinstance(sweep.design, Search) else make_plan(sweep)
+    if profile is not None and cluster is not None:
+        check_accepted(sweep, cluster, profile, store=store)
     place = Store(store)
     place.prepare()
     digests.save()
@@ -57,6 +61,8 @@ def run_sweep(
         sync = BackgroundSync(folder, store=store, uri=tracking_uri)
         try:
             with open_display(quiet=quiet) as display:
+                if profile is None:
+                    _tell_of_cluster(folder, store, display)
                 ended = _dispatch(sweep, plan, place, cluster, workers, display, taken_over, sync)
             if ended.stopped:
                 where = [] if profile is None else ["--profile", profile]
@@ -123,6 +129,18 @@ def _dispatch(
         )
     finally:
         launcher.close()
+
+
+def _tell_of_cluster(folder: Path, store: Path, display: Display) -> None:
+    """Two places may work on one sweep: what one of them trains the other leaves alone."""
+    about = submission_of(folder)
+    jobs = len(list((folder / CLUSTER).glob("*/*.json")))
+    if about is not None and jobs:
+        display.warn(
+            f"{folder.name} was submitted to {about['profile']}, whose queue had {jobs} of its jobs at the last look; "
+            "what they train is waited for. To have all of it here, end them first: "
+            f"`{command('cancel', folder.name, store=store)}`"
+        )
 
 
 def _say_stopped(again: str, status: Status, *, json_output: bool) -> int:

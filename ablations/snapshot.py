@@ -44,6 +44,9 @@ class Status:
     running: tuple[RunningJob, ...]
     queued: int = 0
     """Jobs that the launcher has and that have not begun."""
+    unsent: int = 0
+    """Of these, jobs that are not in the cluster's queue yet, as far as is known; and why, in SLURM's own words."""
+    held_up: str = ""
     problem: str = ""
     """Why no further jobs are started, where that is so."""
     gpu_hours: tuple[float, float | None] | None = None

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def _print_owner(found: Overview, store: Path) -> None:
     status, submission = found.status, found.submission
     if submission is not None and not found.finished:
         looked = f", looked after {duration(time.time() - submission['looked'])} ago" if "looked" in submission else ""
-        print(f"submitted to {submission['profile']}: {status.queued} queued{looked}")
+        print(f"submitted to {submission['profile']}: {status.queued} queued{_reasons(submission)}{looked}")
         if not status.queued and not status.running:
             watch = command("watch", status.name, store=store)
             print(f"no job of it runs or waits; `{watch}` carries it on")
@@ -97,3 +98,12 @@ def _print_owner(found: Overview, store: Path) -> None:
     elif status.counts["waiting"] or status.counts["failed"]:
         copy = f"{status.name}/sweep.yaml"
         print(f"nobody runs it; `ablate run` with the sweep file goes on (a copy is {copy} in the store)")
+
+
+def _reasons(submission: Mapping[str, Any]) -> str:
+    """Why jobs have not begun, as of the last look."""
+    words = [f"{reason} {count}" for reason, count in submission.get("reasons", {}).items()]
+    if submission.get("unsent"):
+        why = f" ({submission['held_up']})" if submission.get("held_up") else ""
+        words.append(f"not in the queue yet {submission['unsent']}{why}")
+    return f" ({', '.join(words)})" if words else ""

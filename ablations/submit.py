@@ -20,11 +20,7 @@ def submit(sweep_path: Path, *, store: Path, profile: str, workers: int | None, 
     if json_output:
         print(json.dumps(_document(status)))
     else:
-        jobs = status.queued + len(status.running)
-        spoken = "1 job is" if jobs == 1 else f"{jobs} jobs are"
-        print(f"{name}: {status.total} trials, {status.ended} have ended; {spoken} in the queue of {profile}")
-        watch = command("watch", name, store=store)
-        print(f"It goes on by itself. `{watch}` shows how far it is, and makes the report in the end.")
+        _print(name, status, profile, store)
     return _code(status)
 
 
@@ -53,10 +49,23 @@ def advance_frozen(folder: Path, code: Path, *, store: Path, json_output: bool =
     )
 
 
+def _print(name: str, status: Status, profile: str, store: Path) -> None:
+    jobs = status.queued + len(status.running) - status.unsent
+    counted = f"{jobs} job is" if jobs == 1 else f"{jobs or 'none of its'} jobs are"
+    print(f"{name}: {status.total} trials, {status.ended} have ended; {counted} in the queue of {profile}")
+    if status.unsent:
+        print(f"{status.unsent} wait outside it: {status.held_up or 'SLURM has not said yet that it took them'}")
+    watch = command("watch", name, store=store)
+    if jobs:
+        print(f"It goes on by itself. `{watch}` shows how far it is, and makes the report in the end.")
+    elif status.unsent:
+        print(f"`{watch}`, or submitting again, hands them over when SLURM takes them.")
+
+
 def _code(status: Status) -> int:
     if status.problem or status.counts["failed"] + status.counts["diverged"]:
         return TRIALS_FAILED
-    waits = status.ended < status.total and not status.queued and not status.running
+    waits = status.ended < status.total and not status.queued - status.unsent and not status.running
     return STOPPED if waits else OK
 
 
@@ -65,6 +74,8 @@ def _document(status: Status) -> dict[str, object]:
         "name": status.name,
         "states": dict(status.counts),
         "queued": status.queued,
+        "unsent": status.unsent,
+        "held_up": status.held_up,
         "running": len(status.running),
         "problem": status.problem,
     }

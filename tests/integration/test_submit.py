@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ablations.errors import BAD_INPUT, OK, TRIALS_FAILED
+from ablations.errors import BAD_INPUT, OK, STOPPED, TRIALS_FAILED
 from slurm import devcluster
 from slurm.commands import Slurm
 from slurm.devcluster_config import DevclusterRefused, Shape
@@ -139,6 +139,7 @@ def test_cancel_ends_what_runs_and_waits_and_submitting_goes_on(user):
     assert user.status()["states"]["waiting"] == 2
     assert not {"small PENDING", "small RUNNING"} & set(user.queue())
     assert user.finished()
+    assert json.loads(user.type("watch", "small", "--json", "--quiet", code=STOPPED))["stopped"]
     user.type("cancel", "small", code=BAD_INPUT)  # nothing runs
     user.submit()
     until(lambda: "is taken up" in "".join(path.read_text() for path in second_attempts(user)))
@@ -166,19 +167,33 @@ def test_a_search_asks_for_the_next_arm_when_one_has_ended(user):
     user.submit("--workers", "2")
     most = 0
     while not user.finished():
-        states = [line.split()[1] for line in user.queue() if line.startswith("small ")]
-        most = max(most, sum(state in ("PENDING", "RUNNING") for state in states))
-        time.sleep(0.3)
+        states = user.status()["states"]
+        most = max(most, states["running"] + states["waiting"])
     assert user.status()["states"]["done"] == 4
     assert most == 2
 
 
-def test_what_the_cluster_refuses_is_said_in_its_own_words(user):
+def test_what_the_cluster_would_refuse_is_said_in_its_own_words_before_anything_is_written(user):
     (user.folder / "ours.yaml").write_text("poll_seconds: 1\npartition: nowhere\n")
-    user.submit(code=TRIALS_FAILED)
-    printed = user.type("status", "small", code=TRIALS_FAILED)
-    assert "invalid partition specified" in printed
-    (user.folder / "ours.yaml").write_text("poll_seconds: 1\n")
-    user.submit()
+    for command in ("submit", "run"):
+        ended = user.begin(command, "small.yaml", "--profile", "./ours.yaml")
+        _, messages = ended.communicate(timeout=PATIENCE)
+        assert ended.returncode == BAD_INPUT
+        assert "invalid partition specified" in messages
+        assert not (user.folder / "store").exists()
+
+
+def test_jobs_that_wait_are_sent_anew_when_the_profile_was_changed(user):
+    user.slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
+    try:
+        user.submit()
+        (user.folder / "ours.yaml").write_text('poll_seconds: 1\ntime: "2:00:00"\n')
+        assert user.submit()["queued"] == 1
+        limits = user.slurm.ask("squeue", "--me", "--noheader", "--states=PENDING", "--name=small", "--format=%l").text
+        assert limits.split() == ["2:00:00"]
+        until(lambda: user.type("advance", "small") or user.status()["submission"]["reasons"])
+    finally:
+        user.slurm.ask("scontrol", "update", "nodename=n1", "state=resume")
     until(user.finished)
     assert user.status()["states"]["done"] == 2
+    assert not second_attempts(user)

@@ -16,6 +16,7 @@ from ablations.ended import EndedFile
 from ablations.errors import OK, TRIALS_FAILED, BadInput
 from ablations.lease import acquire
 from ablations.logs import logs
+from ablations.overview import read_overview
 from ablations.plan import plan_document
 from ablations.status import status
 from ablations.store import Store, write_json
@@ -95,6 +96,64 @@ def test_attempts_that_were_cut_short_are_told(store, capsys):
     assert "2 killed, 1 out of memory" in capsys.readouterr().out
 
 
+def test_failures_of_an_earlier_run_are_tried_again_in_this_one(store, capsys):
+    keys = [PLAN.trials[number].stages[2].key for number in range(2)]
+    attempts = AttemptsFile(store / "sweeps" / "drill")
+    for number, key in enumerate(keys):
+        failure = {"class": "code_error", "error": "E", "stage": f"tally/{key}", "traceback_tail": ""}
+        end(store, number, "failed", failure=failure)
+        attempts.note(Attempt(job=f"trial-{number}", number=1, outcome="failed", stage=key, failure=failure))
+    assert as_json(store, capsys)[1]["states"]["failed"] == 2
+    attempts.forget([keys[0]], jobs=["trial-0"])
+    assert as_json(store, capsys)[1]["states"]["failed"] == 1
+    attempts.begin()
+    code, document = as_json(store, capsys)
+    assert (code, document["states"]["waiting"]) == (OK, 6)
+
+
+def submitted_and_looked(store: Path, **look: Any) -> None:
+    folder = store / "sweeps" / "drill"
+    write_json(folder / "submitted.json", {"profile": "ours", "submitted": 1.0, "gpus": 0, "poll_seconds": 1.0})
+    write_json(folder / "look.json", {"looked": time.time(), "finished": False, "problem": "", **look})
+
+
+def test_why_jobs_have_not_begun_is_told_in_slurms_words(store, capsys):
+    submitted_and_looked(store, reasons={"Priority": 2}, unsent=3, held_up="QOSMaxSubmit")
+    status("drill", store=store, json_output=False)
+    printed = capsys.readouterr().out
+    assert "Priority 2" in printed
+    assert "3 (QOSMaxSubmit)" in printed
+    assert as_json(store, capsys)[1]["submission"]["unsent"] == 3
+
+
+def test_a_submitted_sweep_is_finished_when_a_look_says_so_or_all_went_well(store):
+    def finished() -> bool:
+        return read_overview(store / "sweeps" / "drill", store).finished
+
+    submitted_and_looked(store)
+    for number in range(5):
+        end(store, number, "done")
+    assert not finished()
+    failure = {"class": "code_error", "error": "E", "stage": "tally/x", "traceback_tail": ""}
+    end(store, 5, "failed", failure=failure)
+    assert not finished()  # it may be tried again
+    submitted_and_looked(store, finished=True)
+    assert finished()
+    end(store, 5, "done")
+    submitted_and_looked(store)
+    assert finished()
+
+
+def test_a_problem_of_the_last_look_that_is_over_is_not_told(store, capsys):
+    submitted_and_looked(store, problem="3 jobs failed in the same way")
+    status("drill", store=store, json_output=False)
+    assert "same way" in capsys.readouterr().out
+    for number in range(6):
+        end(store, number, "done")
+    status("drill", store=store, json_output=False)
+    assert "same way" not in capsys.readouterr().out
+
+
 def test_what_runs_is_told_with_its_step_while_somebody_runs_it(store, capsys):
     list_running(store, 0)
     training = PLAN.trials[0].stages[2]
@@ -170,6 +229,16 @@ def test_the_newest_attempt_is_shown_unless_another_is_asked_for(store, capsys):
     assert capsys.readouterr().out == "attempt 2\n"
     with pytest.raises(BadInput, match="1, 2, 10"):
         show(store, "arm 0", attempt=3)
+
+
+def test_a_trial_that_a_shared_stage_took_along_has_its_log(store, capsys):
+    shared = PLAN.trials[0].stages[0]
+    jobs = store / "sweeps" / "drill" / "jobs"
+    jobs.mkdir()
+    (jobs / f"{shared.kind}-{shared.key}.attempt-1.log").write_text("it broke\n")
+    end(store, 0, "failed", failure={"class": "code_error", "error": "E", "stage": f"{shared.kind}/{shared.key}"})
+    assert show(store, PLAN.trials[0].key) == OK
+    assert capsys.readouterr().out == "it broke\n"
 
 
 def test_an_arm_with_several_seeds_is_not_one_trial(store):
