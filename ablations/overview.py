@@ -84,7 +84,9 @@ def _trial(
     if record.get("state") == "failed" and given_up is not None:
         stage = str((record.get("failure") or {}).get("stage", "")).partition("/")[2]
         record = record if stage in given_up else {}
-    state = "running" if planned["key"] in active else record.get("state", "waiting")
+    state = record.get("state", "waiting")
+    if planned["key"] in active and state != "done":  # what is listed as running may be older than the record
+        state = "running"
     return {
         "key": planned["key"],
         "arm": planned["arm"],

@@ -219,6 +219,8 @@ class ClusterLauncher:
                 self._vanish(name, sent)
             return
         sent.unseen = 0
+        if found.stuck:
+            self._slurm.ask("scancel", str(sent.id))  # its place is taken by another attempt
         word = read_word(sent.batch, sent.index) if found.ended or found.state == "RUNNING" else None
         if not found.ended:
             sent.over_since = None

@@ -26,6 +26,8 @@ _FROM_OUTSIDE = {
 def status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | None:
     """``None`` where the job is over but its script's last word may still be on its way here; ``patient`` says that
     it is worth waiting for."""
+    if seen.stuck:  # not the fault of the node that it began on last, and SLURM itself avoids the one it is
+        return JobStatus(state=JobState.LOST, problem=_said(seen))
     status = _status_of(seen, word, patient=patient)
     return status if status is None or word is None else replace(status, node=word.node)
 

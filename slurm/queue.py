@@ -44,6 +44,13 @@ class Seen:
     def ended(self) -> bool:
         return self.state in ENDED
 
+    @property
+    def stuck(self) -> bool:
+        """Queued again and held by SLURM itself, as after a node failed to launch it (its prolog, say): it never
+        starts unless somebody releases it. What a person holds (``JobHeldUser``, ``JobHeldAdmin``) is not."""
+        held = "requeued held" in self.reason.replace("_", " ") or self.reason == "JobHoldMaxRequeue"
+        return self.state in QUEUED and held
+
 
 @dataclass(frozen=True, kw_only=True)
 class Look:

@@ -183,6 +183,30 @@ def test_what_the_cluster_would_refuse_is_said_in_its_own_words_before_anything_
         assert not (user.folder / "store").exists()
 
 
+def test_a_job_whose_node_could_not_launch_it_is_sent_again(user, conf):
+    """SLURM drains the node, queues the job again and holds it for good."""
+    broken, prolog = user.folder / "broken", user.folder / "prolog"
+    broken.touch()
+    prolog.write_text(f"#!/bin/sh\n[ ! -e {broken} ]\n")
+    prolog.chmod(0o755)
+    text = conf.read_text()
+    conf.write_text(f"{text}Prolog={prolog}\n")
+    try:
+        user.slurm.ask("scontrol", "reconfigure")
+        user.submit()
+        until(lambda: "held" in user.slurm.ask("squeue", "--me", "--noheader", "--name=small", "--format=%r").text)
+        broken.unlink()
+        user.slurm.ask("scontrol", "update", "nodename=n1", "state=resume")
+        user.type("advance", "small")
+        until(user.finished)
+    finally:
+        conf.write_text(text)
+        user.slurm.ask("scontrol", "reconfigure")
+    found = user.status()
+    assert (found["states"]["done"], found["cut_short"]) == (2, {"lost": 1})
+    assert "small PENDING" not in user.queue()
+
+
 def test_jobs_that_wait_are_sent_anew_when_the_profile_was_changed(user):
     user.slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
     try:

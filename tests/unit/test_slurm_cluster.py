@@ -336,6 +336,17 @@ def test_a_job_is_over_when_its_script_has_said_so_although_slurm_calls_it_runni
     assert (status.state, status.signal) == (JobState.KILLED, 9)
 
 
+def test_a_job_that_slurm_holds_after_a_failed_launch_is_taken_out_of_the_queue(tmp_path):
+    held = row("7", "PENDING").replace("None", "launch failed requeued held")
+    slurm = FakeSlurm(sbatch=SENT, squeue=[row("7", "PENDING"), held])
+    launcher = launch(tmp_path, slurm, "a")
+    launcher.jobs()
+    assert launcher.jobs()["a"].state == JobState.QUEUED
+    assert "scancel" not in slurm.asked
+    assert launcher.jobs()["a"].state == JobState.LOST
+    assert "scancel" in slurm.asked
+
+
 def test_it_says_how_many_jobs_are_outside_the_queue_and_why(tmp_path):
     slurm = FakeSlurm(sbatch=[SENT, FULL], squeue=row("7", "PENDING").replace("None", "Priority"))
     launcher = launch(tmp_path, slurm, "a")

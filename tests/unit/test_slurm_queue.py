@@ -188,3 +188,19 @@ def test_a_script_that_could_not_say_how_it_ended():
     assert (failed.state, failed.exit_code) == (JobState.FAILED, 3)
     assert never_began.state == JobState.LOST
     assert "JobLaunchFailure" in never_began.problem
+
+
+@pytest.mark.parametrize(
+    ("reason", "stuck"),
+    [
+        ("launch failed requeued held", True),
+        ("launch_failed_requeued_held", True),
+        ("JobHoldMaxRequeue", True),
+        ("JobHeldUser", False),
+        ("Priority", False),
+    ],
+)
+def test_what_slurm_itself_holds_never_starts(reason, stuck):
+    status = status_of(Seen(state="PENDING", restarts=1, reason=reason), BEGUN, patient=True)
+    assert status is not None
+    assert (status.state, status.node) == ((JobState.LOST, None) if stuck else (JobState.QUEUED, BEGUN.node))

@@ -172,6 +172,8 @@ def test_what_runs_is_told_with_its_step_while_somebody_runs_it(store, capsys):
     assert "20/40 2.0/s 0:10 left loss 0.250" in capsys.readouterr().out
     (work.parent / "record.json").write_text("{}")
     assert as_json(store, capsys)[1]["running"][0]["stage"] == f"tally/{PLAN.trials[0].key}"
+    end(store, 0, "done")  # a moment later it is not listed as running any more
+    assert as_json(store, capsys)[1]["states"]["running"] == 0
     lease.release()
 
 
