@@ -316,21 +316,6 @@ class Study:
         )
 
 
-def importances(folder: Path) -> dict[str, float]:
-    """Axis to its share in what makes an arm one of the best (PED-ANOVA), largest first, from a sweep's journal.
-
-    Reads only, so it may be called while the search goes on. Empty before four arms are done.
-    """
-    path = folder / JOURNAL
-    if not path.exists():
-        return {}
-    storage = _storage(path)
-    study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
-    if len(study.get_trials(states=[TrialState.COMPLETE])) < 4:
-        return {}
-    return optuna.importance.get_param_importances(study)
-
-
 class _NoLock:
     """The journal has one writer already; Optuna's lock of a killed process would hold up the next for 30 s."""
 

@@ -23,6 +23,7 @@ from reports.figures.interaction import crossed_pairs, interaction
 from reports.figures.learning import MOST_ARMS, learning
 from reports.figures.published import published_figure
 from reports.frame import Results
+from reports.importance import importance_table
 from reports.interactions import interactions, interactions_table
 from reports.page import PageFigure, render
 from reports.paper.beside import Beside, beside_the_paper
@@ -74,6 +75,8 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
         tables["interactions"] = interactions_table(crossed, analysis.results)
     if (shares := variance_table(analysis.results)) is not None:
         tables["variance"] = shares
+    if (ranked := importance_table(analysis.results)) is not None:
+        tables["importance"] = ranked
     if seen:
         tables["power"] = power_table(seen, analysis.results.margin)
     if verdicts:

@@ -11,7 +11,7 @@ import pytest
 from ablations.errors import SweepError
 from ablations.search_arms import SearchArm, arm_namer, mean_by_step, outcome, search_arms
 from ablations.stages import Chains
-from ablations.study import JOURNAL, Study, importances
+from ablations.study import JOURNAL, Study
 from ablations.sweep import Sweep
 from ablations.sweep_file import read_sweep
 
@@ -380,14 +380,3 @@ def test_arms_are_read_from_plan_records_and_spools(tmp_path: Path) -> None:
         SearchArm(key=asked[1].key, values=asked[1].values, intermediate={50: 0.25}),
     )
     assert opened(tmp_path, sweep, read_back).arms == read_back
-
-
-def test_importances_find_what_matters(tmp_path: Path) -> None:
-    sweep = read(tmp_path, RATES, sampler="random", arms=40)
-    assert importances(tmp_path) == {}
-    rate = "optimisation.learning_rate"
-    search(opened(tmp_path, sweep), value=lambda arm: -((math.log10(arm.values[rate]) + 2) ** 2))
-    shares = importances(tmp_path)
-    assert next(iter(shares)) == rate
-    assert sum(shares.values()) == pytest.approx(1)
-    assert shares[rate] > 0.7
