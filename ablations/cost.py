@@ -48,6 +48,14 @@ def model_parameters(config: Config) -> int:
     )
 
 
+def decoder_parameters(decoder: DecoderConfig) -> int:
+    """Without embeddings: what rules of scaling call the size of a model."""
+    width = decoder.width
+    norm = 2 * width if decoder.architecture == "starcoder2" else width
+    extra = {"qwen2": 3 * width, "qwen3": 2 * (width // decoder.heads)}.get(decoder.architecture, 0)
+    return decoder.layers * (_decoder_matrices(decoder) + 2 * norm + extra) + norm
+
+
 def stage_work(stage: Stage, config: Config) -> Work:
     """``config`` is that of a trial the stage belongs to."""
     match stage.config:
@@ -232,10 +240,7 @@ def _connector_forward(connector: ConnectorConfig, image: ImageConfig, inner: in
 
 
 def _decoder_parameters(decoder: DecoderConfig, vocabulary: int) -> int:
-    width = decoder.width
-    norm = 2 * width if decoder.architecture == "starcoder2" else width
-    extra = {"qwen2": 3 * width, "qwen3": 2 * (width // decoder.heads)}.get(decoder.architecture, 0)
-    return vocabulary * width + decoder.layers * (_decoder_matrices(decoder) + 2 * norm + extra) + norm
+    return vocabulary * decoder.width + decoder_parameters(decoder)
 
 
 def _decoder_matrices(decoder: DecoderConfig) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ablations.arms import Arm
 from ablations.configuration import leaves
-from ablations.cost import Work, Works, training_work
+from ablations.cost import Work, Works, decoder_parameters, training_work
 from ablations.design import design_arms, same
 from ablations.metrics import check_objective
 from ablations.payload import encode
@@ -134,6 +134,7 @@ def _arm_document(arm: Arm, training: Work) -> dict[str, Any]:
         "baseline": arm.baseline,
         "parameters": training.parameters,
         "operations": training.operations,
+        "decoder_parameters": decoder_parameters(arm.config.decoder),
     }
 
 

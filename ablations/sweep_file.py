@@ -64,7 +64,7 @@ class SweepFile:
     """The number that a search improves and that tables lead with."""
     resources: Resources = field(default_factory=Resources)
     """What one trial asks for."""
-    figures: tuple[Literal["connector", "data_mix", "encoder"], ...] = ()
+    figures: tuple[Literal["connector", "data_mix", "encoder", "learning_rate"], ...] = ()
     """Figures in the paper's style, beside the effects and tables that every report has."""
     margin: float = 1.0
     """Points (hundredths of a score) by which two arms may differ and still count as alike: what a report calls

@@ -78,6 +78,8 @@ class Arm:
     """Of the trained model; ``None`` in a plan that does not say."""
     operations: float | None
     """Floating-point operations to train it once, its encoder included, as computed by the plan."""
+    decoder_parameters: int | None
+    """Of the decoder without embeddings."""
 
 
 class Results:
@@ -215,6 +217,7 @@ def _arm(planned: Mapping[str, Any]) -> Arm:
         baseline=planned["baseline"],
         parameters=planned.get("parameters"),
         operations=planned.get("operations"),
+        decoder_parameters=planned.get("decoder_parameters"),
     )
 
 

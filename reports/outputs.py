@@ -21,6 +21,7 @@ from reports.figures.effects import MOST_ROWS, effects
 from reports.figures.encoder import encoder
 from reports.figures.interaction import crossed_pairs, interaction
 from reports.figures.learning import MOST_ARMS, learning
+from reports.figures.learning_rate import learning_rate
 from reports.figures.published import published_figure
 from reports.frame import Results
 from reports.importance import importance_table
@@ -48,6 +49,12 @@ _DRAWN: Mapping[str, tuple[Callable[[Analysis], Figure], str]] = {
     ),
     "data_mix": (data_mix, "Data mixes in the layout of MM1's Fig. 5."),
     "encoder": (encoder, "Image encoders by pre-training objective, in the layout of MM1's Fig. 4."),
+    "learning_rate": (
+        learning_rate,
+        "Peak learning rates by the size of the decoder, after MM1's Fig. 6. Left: the scores of every rate. Right: of "
+        "each size and seed the rate with the best score (open: at the edge of what was tried, not fitted), the power "
+        "law through them, its 95 % interval for one more training, and the paper's rule.",
+    ),
 }
 _BARS = (
     " Error bars: 95 % intervals over seeds and items, cut at the ends of the scale; none with a single seed. "

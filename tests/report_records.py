@@ -34,6 +34,9 @@ class ArmRecord:
     """State by seed, where it is not done."""
     operations: float | None = None
     """Of a training; a plan without is one of an earlier version."""
+    decoder_parameters: int | None = None
+    seed_scores: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    """By seed, in place of ``scores``."""
 
 
 def key(*parts: object) -> str:
@@ -69,6 +72,7 @@ def write_sweep(
                 "varied": [],
                 "baseline": arm.baseline,
                 **({} if arm.operations is None else {"operations": arm.operations, "parameters": 1000}),
+                **({} if arm.decoder_parameters is None else {"decoder_parameters": arm.decoder_parameters}),
             }
         )
         for seed in seeds:
@@ -199,7 +203,7 @@ def _write_evaluation(
         ids = [f"test/{task}/{index}" for index in range(items)]
         arrays[f"{task}/ids"] = np.array(ids)
         for shots in (0,) if task == "text_core" else SHOTS:
-            wanted = arm.scores.get("text_core" if task == "text_core" else str(shots))
+            wanted = arm.seed_scores.get(seed, arm.scores).get("text_core" if task == "text_core" else str(shots))
             if wanted is None:
                 continue
             generator = np.random.default_rng(int(key("items", task, shots), 16))

@@ -72,6 +72,7 @@ def test_the_document_is_json_and_holds_what_reports_need(tmp_path):
         "baseline": False,
         "parameters": arm["parameters"],
         "operations": arm["operations"],
+        "decoder_parameters": arm["decoder_parameters"],
     }
     assert document["baseline"] == plan.arms[1].key
     trial = document["trials"][0]
@@ -85,6 +86,7 @@ def test_the_document_says_what_each_arm_takes_to_train(tmp_path):
     by_resolution = {arm["set"]["image.resolution"]: arm for arm in arms if "average" in arm["label"]}
     assert 1e10 < by_resolution[24]["operations"] < by_resolution[48]["operations"]
     assert by_resolution[24]["parameters"] > 1e5
+    assert 1e5 < by_resolution[24]["decoder_parameters"] < by_resolution[24]["parameters"]
 
 
 def test_every_label_of_an_arm_is_a_value_of_its_axis(tmp_path):

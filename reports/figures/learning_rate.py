@@ -1,0 +1,225 @@
+"""Peak learning rates by the size of the decoder, as MM1's Fig. 6: the scores of every rate tried, and the best of each
+size and seed with the power law through them, log-log."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import ceil, exp, floor, log, log10
+from typing import Any
+
+from reports.analysis import Analysis
+from reports.frame import Arm, Measure
+from reports.plot import Figure, figure
+from reports.records import ReportError
+from reports.scaling import Best, PowerLaw, best_rates, by_size, chosen_by, power_law, rate_axis, rate_key
+from reports.style import OKABE_ITO, SERIF, frame_axis, layout, legend, verbatim
+
+PAPER = (-0.4214, -0.5535)
+"""MM1's slope and intercept, section 3.3; fitted at 9 million to 1.2 billion parameters."""
+_BEYOND = 4.0
+"""The line is drawn to so many times the largest size."""
+_LEFT, _PANEL, _BETWEEN, _RIGHT, _TOP, _PLOT, _BOTTOM = 62, 330, 84, 16, 64, 220, 56
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
+
+
+def learning_rate(analysis: Analysis) -> Figure:
+    """The figure. Raises ``ReportError`` where the sweep has no rates to compare."""
+    axis, measure = rate_axis(analysis.results), chosen_by(analysis.results)
+    if axis is None or measure is None:
+        raise ReportError("no axis sets a learning rate, or no arm has scores")
+    tried = by_size(analysis.results, axis)
+    for arms in tried.values():
+        if len({rate for rate, _ in arms}) < len(arms):
+            raise ReportError("besides the learning rate and the decoder's size something else varies")
+    points = best_rates(analysis.results, axis, measure)
+    law = power_law(points)
+    width, height = _LEFT + 2 * _PANEL + _BETWEEN + _RIGHT, _TOP + _PLOT + _BOTTOM
+    domains = (
+        (_LEFT / width, (_LEFT + _PANEL) / width),
+        ((_LEFT + _PANEL + _BETWEEN) / width, (width - _RIGHT) / width),
+    )
+    vertical = (_BOTTOM / height, (_BOTTOM + _PLOT) / height)
+    rates = [rate for arms in tried.values() for rate, _ in arms]
+    sizes = [size * factor for size in tried for factor in (1 / 1.6, 1.6 * (_BEYOND if law else 1.0))]
+    lines = _lines(law, min(tried), max(tried), min(rates), max(rates)) if tried else []
+    everywhere = [*rates, *(rate for line in lines for rate in line["y"])]
+    small = {"font": {"family": SERIF, "size": 15}, "standoff": 4}
+    return figure(
+        [
+            *(
+                trace | {"xaxis": "x", "yaxis": "y"}
+                for number, arms in enumerate(tried.items())
+                for trace in _scores(analysis, measure, number, *arms)
+            ),
+            *(trace | {"xaxis": "x2", "yaxis": "y2"} for trace in (*lines, *_points(points, list(tried)))),
+        ],
+        layout(
+            width=width,
+            height=height,
+            margin={"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False},
+            xaxis=frame_axis(
+                domain=domains[0], anchor="y", title={"text": verbatim(_word(axis)), **small}, **_decades(rates)
+            ),
+            yaxis=frame_axis(
+                domain=vertical,
+                anchor="x",
+                title={"text": f"{verbatim(measure.label)} ({measure.unit})", **small},
+            ),
+            xaxis2=frame_axis(
+                domain=domains[1],
+                anchor="y2",
+                title={"text": "parameters of the decoder, without embeddings", **small},
+                **_decades(sizes),
+            ),
+            yaxis2=frame_axis(
+                domain=vertical,
+                anchor="x2",
+                title={"text": f"best {verbatim(_word(axis))}", **small},
+                **_decades(everywhere),
+            ),
+            legend=legend(x=0.5, xanchor="center", y=1 - 6 / height, yanchor="top"),
+            annotations=[_formula(law, points, domains[1], vertical[1])],
+        ),
+    )
+
+
+def _word(axis: Mapping[str, Any]) -> str:
+    return "peak learning rate" + (" of matrices" if "matrix" in rate_key(dict(axis)) else "")
+
+
+def _scores(
+    analysis: Analysis, measure: Measure, number: int, size: int, tried: Sequence[tuple[float, Arm]]
+) -> list[dict[str, Any]]:
+    known = [(rate, mean) for rate, arm in tried if (mean := analysis.mean(arm, measure)) is not None]
+    colour = OKABE_ITO[number % len(OKABE_ITO)]
+    scale, name = measure.scale, f"{size:.3g}".replace("e+0", "e").replace("e+", "e")
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": f"{size / 1e6:.3g} M" if size >= 1e5 else name,
+            "x": [rate for rate, _ in known],
+            "y": [mean.mean * scale for _, mean in known],
+            "error_y": {
+                "type": "data",
+                "symmetric": False,
+                "array": [(mean.high - mean.mean) * scale for _, mean in known],
+                "arrayminus": [(mean.mean - mean.low) * scale for _, mean in known],
+                "color": colour,
+                "thickness": 1.0,
+                "width": 3,
+            },
+            "line": {"color": colour, "width": 1.5},
+            "marker": {"color": colour, "symbol": _SYMBOLS[number % len(_SYMBOLS)], "size": 7},
+            "hovertemplate": "%{x:.3g}: %{y:.1f}<extra>%{fullData.name}</extra>",
+        }
+    ]
+
+
+def _points(points: Sequence[Best], sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """A point for each size and best rate; larger where several seeds agree, open at an edge of what was tried."""
+    traces = []
+    for number, size in enumerate(sizes):
+        found = Counter((point.rate, point.edge) for point in points if point.size == size)
+        symbol = _SYMBOLS[number % len(_SYMBOLS)]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "showlegend": False,
+                "x": [size] * len(found),
+                "y": [rate for rate, _ in found],
+                "marker": {
+                    "color": OKABE_ITO[number % len(OKABE_ITO)],
+                    "symbol": [f"{symbol}-open" if edge else symbol for _, edge in found],
+                    "size": [7 + 2 * count for count in found.values()],
+                    "line": {"width": 1.5},
+                },
+                "hovertext": [
+                    f"{rate:.3g}: best of {count} seed{'s' if count > 1 else ''}"
+                    + (", at the edge of what was tried" if edge else "")
+                    for (rate, edge), count in found.items()
+                ],
+                "hoverinfo": "text",
+            }
+        )
+    return traces
+
+
+def _lines(law: PowerLaw | None, smallest: int, largest: int, low: float, high: float) -> list[dict[str, Any]]:
+    """The fitted law with its interval, and the paper's where it passes near the rates tried."""
+    start, end = log(smallest / 1.4), log(largest * (_BEYOND if law else 1.4))
+    sizes = [exp(start + (end - start) * step / 40) for step in range(41)]
+    paper = [exp(PAPER[0] * log(size) + PAPER[1]) for size in sizes]
+    traces: list[dict[str, Any]] = []
+    if law is not None:
+        bands = [law.interval(size) for size in sizes]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "showlegend": False,
+                "x": [*sizes, *reversed(sizes)],
+                "y": [*(upper for _, upper in bands), *(lower for lower, _ in reversed(bands))],
+                "line": {"width": 0},
+                "fill": "toself",
+                "fillcolor": "rgba(0,0,0,0.10)",
+                "hoverinfo": "skip",
+            }
+        )
+        traces.append(_line("fitted", sizes, [law.rate(size) for size in sizes], "solid"))
+    if low / 3 < max(paper) and min(paper) < high * 3:
+        traces.append(_line("MM1's rule", sizes, paper, "dash"))
+    return traces
+
+
+def _line(name: str, sizes: Sequence[float], rates: Sequence[float], dash: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": sizes,
+        "y": rates,
+        "line": {"color": "#000000", "width": 1.5, "dash": dash},
+        "hovertemplate": "%{x:.3g} parameters: %{y:.3g}<extra>%{fullData.name}</extra>",
+    }
+
+
+def _formula(law: PowerLaw | None, points: Sequence[Best], domain: tuple[float, float], top: float) -> dict[str, Any]:
+    edges = sum(point.edge for point in points)
+    left_out = f"; {edges} at an edge left out" if edges else ""
+    if law is None:
+        text = f"no line: too few best rates inside what was tried{left_out}"
+    else:
+        text = (
+            f"exp({law.slope:.2f} ln N {'+' if law.intercept >= 0 else '−'} {abs(law.intercept):.2f}), slope "
+            f"{law.slope_low:.2f} to {law.slope_high:.2f}<br>{law.points} points{left_out}"
+        )
+    return {
+        "text": text.replace("(-", "(−").replace(" -", " −"),
+        "x": domain[0] + 0.008,
+        "y": top - 0.012,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "top",
+        "align": "left",
+        "showarrow": False,
+        "font": {"family": SERIF, "size": 13},
+    }
+
+
+def _decades(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis over all values that names 1, 2 and 5 of each decade, fewer where there are many."""
+    low, high = log10(min(values)) - 0.08, log10(max(values)) + 0.08
+    steps = (1,) if high - low > 3 else (1, 3) if high - low > 1.8 else (1, 2, 5)
+    ticks = [step * 10.0**decade for decade in range(floor(low), ceil(high)) for step in steps]
+    ticks = [tick for tick in ticks if low <= log10(tick) <= high]
+    return {"type": "log", "range": (low, high), "tickvals": ticks, "ticktext": [_number(tick) for tick in ticks]}
+
+
+def _number(value: float) -> str:
+    """Short, as on the paper's axes."""
+    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{letter}"
+    return f"{value:g}"
