@@ -31,6 +31,7 @@ from mm1core import checkpoints, spool
 from mm1core.config import OptimisationConfig, TrainingConfig
 from mm1core.device import resolve_device
 from mm1core.errors import ConfigError, Diverged, Interrupted
+from mm1core.load import Load
 from mm1core.optimisers import build_optimisers, schedule, set_rates
 from mm1core.ranks import ALONE, Ranks, local_device
 from mm1core.storage import refusals
@@ -146,7 +147,7 @@ class _Loop(lightning.LightningModule):
         self._ranks = ranks
         self._optimisers = build_optimisers(learner.module, optimisation)
         self._trained = [parameter for parameter in learner.module.parameters() if parameter.requires_grad]
-        self._clock = _Clock()
+        self._clock, self._load = _Clock(), Load()
         self._on_sigterm = signal.getsignal(signal.SIGTERM)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -157,6 +158,7 @@ class _Loop(lightning.LightningModule):
         if self._on_sigterm is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._on_sigterm)
         self._clock.restart()
+        self._load.restart()
 
     def training_step(self, batch: Any, index: int) -> None:
         set_rates(self._optimisers, schedule(self.progress.step, self._steps, self._optimisation))
@@ -226,7 +228,9 @@ class _Loop(lightning.LightningModule):
         rates = [group["lr"] for optimiser in self._optimisers for group in optimiser.param_groups]
         metrics = {**values, "loss": sum(newest) / len(newest), "learning_rate": rates[-1], **self._clock.read()}
         prefix = self._learner.prefix
-        spool.append(self._spool, self.progress.step, {f"{prefix}/{name}": value for name, value in metrics.items()})
+        curves = {f"{prefix}/{name}": value for name, value in metrics.items()}
+        load = {f"system/{prefix}_{name}": value for name, value in self._load.read(self.device).items()}
+        spool.append(self._spool, self.progress.step, {**curves, **load})
 
     def _save(self) -> None:
         spool.sync(self._spool)

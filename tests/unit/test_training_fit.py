@@ -48,7 +48,7 @@ def crash():
 
 def metrics(work: Path) -> list:
     """The spool without what depends on the clock."""
-    clock = ("_per_second", "step_seconds")
+    clock = ("_per_second", "step_seconds", "_cpu_percent", "_memory_gib")
     return [
         (line["step"], {name: value for name, value in line["metrics"].items() if not name.endswith(clock)})
         for line in spool.read(work / "spool.jsonl")
@@ -144,7 +144,11 @@ def test_the_spool_has_means_since_the_last_line_and_counts_what_was_consumed(tm
     assert found[0][1]["train/loss"] == pytest.approx(sum(each[:4]) / 4)
     assert found[1][1]["train/loss"] == pytest.approx(sum(each[4:]) / 2)
     names = {"loss", "learning_rate", "gradient_norm", "tokens_per_second", "images_per_second", "step_seconds"}
-    assert {f"train/{name}" for name in names} == set(spool.read(tmp_path / "spool.jsonl")[0]["metrics"])
+    load = {"system/train_cpu_percent", "system/train_memory_gib"}
+    written = spool.read(tmp_path / "spool.jsonl")[0]["metrics"]
+    assert {f"train/{name}" for name in names} | load == set(written)
+    assert written["system/train_cpu_percent"] > 0
+    assert 0.01 < written["system/train_memory_gib"] < 100
     batches = list(tiny.learner(tiny.model(), steps=STEPS).batches(first_step=0, workers=0))
     assert undisturbed[1].counts["images"] == sum(len(batch.images) for batch in batches)
     assert undisturbed[1].counts["tokens"] == sum(int((batch.documents >= 0).sum()) for batch in batches)

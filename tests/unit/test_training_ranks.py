@@ -20,7 +20,7 @@ from mm1core.ranks import Ranks, current, joined
 from mm1core.train import _check_shares
 
 STEPS, ROWS = 5, 8
-CLOCK = ("_per_second", "step_seconds")
+CLOCK = ("_per_second", "step_seconds", "_cpu_percent", "_memory_gib")
 
 
 def train(work: Path, *, stop_at: int | None = None, steps: int = STEPS, **training: Any) -> None:
