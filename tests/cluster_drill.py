@@ -420,7 +420,6 @@ def main() -> int:
     options.add_argument("--accounting", action="store_true", help="with slurmdbd, which is lost for a while as well")
     options.add_argument("--output", type=Path, help="where to write the table")
     options.add_argument("--keep", type=Path, help="a folder to work in, and to leave as it is")
-    options.add_argument("--undisturbed", type=Path, help="the store of the undisturbed sweep, which several may share")
     wanted = options.parse_args()
     root = wanted.keep or Path(tempfile.mkdtemp(prefix="drill-"))
     root.mkdir(parents=True, exist_ok=True)
@@ -429,7 +428,7 @@ def main() -> int:
         drill.run()
     finally:
         devcluster.down(drill.cluster)
-    complaints = drill.complaints(drill.undisturbed(wanted.undisturbed or root / "undisturbed"))
+    complaints = drill.complaints(drill.undisturbed(root / "undisturbed"))
     table = drill.table()
     print(table)
     if wanted.output is not None:

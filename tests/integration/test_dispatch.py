@@ -239,12 +239,14 @@ def test_a_second_ctrl_c_ends_what_does_not_stop(tmp_path, begin):
 
 
 def test_two_dispatchers_on_one_sweep_one_refuses(tmp_path, begin):
-    first = begin(tmp_path, **SLOW)
+    first = begin(tmp_path, **{**SLOW, "steps": 10_000})
     until(lambda: holder(tmp_path / "sweeps" / "drill"))
-    code, _, messages = run(tmp_path, **SLOW)
+    code, _, messages = run(tmp_path, **{**SLOW, "steps": 10_000})
     assert code == STOPPED
     assert f"process {first.pid}" in messages
-    assert finish(first)[0] == OK
+    first.send_signal(signal.SIGINT)
+    code, document, _ = finish(first)
+    assert (code, document["counts"]["waiting"]) == (STOPPED, 4)
 
 
 def test_two_sweeps_on_one_store_share_the_work(tmp_path, begin):

@@ -137,7 +137,7 @@ def test_cancel_ends_what_runs_and_waits_and_submitting_goes_on(user):
     answer = json.loads(user.type("cancel", "small", "--json"))
     assert answer["left"] == 0
     assert user.status()["states"]["waiting"] == 2
-    assert not {"small PENDING", "small RUNNING"} & set(user.queue())
+    until(lambda: not {"small PENDING", "small RUNNING"} & set(user.queue()))  # at once, but for their last acts
     assert user.finished()
     assert json.loads(user.type("watch", "small", "--json", "--quiet", code=STOPPED))["stopped"]
     user.type("cancel", "small", code=BAD_INPUT)  # nothing runs

@@ -100,6 +100,8 @@ def test_a_row_holds_the_documents_that_fit_unchanged(seed: int, index: int) -> 
     rows = stream(seed=seed)
     row = rows.row(index)
     source = SOURCES[rows.source(index)]
+    if row.cut:  # the first document is longer than a row: another test's matter
+        return
     taken = start = images = slot = misses = 0
     while misses < 4 and start < len(row.tokens):
         document = source.document(seed=seed, row=index, slot=slot)
