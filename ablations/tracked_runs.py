@@ -166,11 +166,12 @@ class TrackedTrial:
     def content(self) -> RunContent:
         record = _read(self.folder / "record.json")
         provenance = _provenance(self.sweep.store, self.trial)
-        points = [*self._points("encoder"), *self._points("pretrain")]
+        trained = list(self._points("pretrain"))
+        points = [*self._points("encoder"), *trained]
         state: State = record["state"] if record else "running"
         ended = _milliseconds(provenance["finished"]) if provenance else max((one.time for one in points), default=None)
         if record:
-            last = max((one.step for one in points if not one.metric.startswith("encoder/")), default=0)
+            last = max((one.step for one in trained), default=0)
             scores = {name: value for name, value in record["metrics"].items() if value is not None}
             time = ended or _milliseconds((self.folder / "record.json").stat().st_mtime)
             points += [Point(metric=name, value=value, time=time, step=last) for name, value in scores.items()]
@@ -189,7 +190,7 @@ class TrackedTrial:
             files={},
             contents={} if record is None else {record_archive.NAME: self._archive(sample)},
             state=state,
-            started=min((one.time for one in points if not one.metric.startswith("encoder/")), default=None),
+            started=min((one.time for one in trained), default=None),
             ended=ended if record else None,
         )
 

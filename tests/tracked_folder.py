@@ -94,7 +94,7 @@ class TrackedFolder:
 
     def run(self, trial: Trial, *, steps: int = 100, every: int = 10) -> None:
         """All of a trial's life at once."""
-        self.train(trial, steps=steps, every=every, kind="encoder", start=START - 1000)
+        self.train(trial, steps=steps + every, every=every, kind="encoder", start=START - 1000)
         self.train(trial, steps=steps, every=every)
         self.finish(trial)
 
@@ -117,7 +117,7 @@ class TrackedFolder:
                     found.add((name.replace("eval/", "validation/"), entry["step"], number))
         record = self.folder / "trials" / trial.key / "record.json"
         if record.exists():
-            last = max(step for name, step, _ in found if not name.startswith("encoder/"))
+            last = max(step for name, step, _ in found if name == "train/loss")
             found |= {(name, last, number) for name, number in json.loads(record.read_text())["metrics"].items()}
         return found
 
@@ -138,7 +138,8 @@ PROVENANCE = {
 def metrics(path: Path, kind: str, step: int) -> dict[str, float]:
     names = ("loss", "accuracy") if kind == "encoder" else ("loss", "learning_rate", "gradient_norm")
     prefix = "encoder" if kind == "encoder" else "train"
-    return {f"{prefix}/{name}": value(path, name, step) for name in names}
+    curves = {f"{prefix}/{name}": value(path, name, step) for name in names}
+    return curves | {f"system/{prefix}_memory_gib": value(path, "memory", step)}
 
 
 def value(path: Path, name: str, step: int) -> float:
