@@ -23,6 +23,7 @@ from reports.figures.interaction import crossed_pairs, interaction
 from reports.figures.learning import MOST_ARMS, learning
 from reports.figures.learning_rate import learning_rate
 from reports.figures.published import published_figure
+from reports.figures.trend import MOST_LINES, number_axes, trend
 from reports.frame import Results
 from reports.importance import importance_table
 from reports.interactions import interactions, interactions_table
@@ -144,6 +145,12 @@ def _figures(analysis: Analysis) -> list[PageFigure]:
         f"comparable. The baseline (†) and the first arms, at most {MOST_ARMS}; a click on the legend hides a line."
     )
     figures.append(_drawn(analysis, "learning", learning, caption, adapts=True))
+    if number_axes(analysis):
+        caption = (
+            "Scores along each axis of numbers, after MM1's Fig. 7b and 7c, with 95 % intervals. A line joins arms "
+            f"that are alike in all else, the baseline's first, at most {MOST_LINES}."
+        )
+        figures.append(_drawn(analysis, "trend", trend, caption, adapts=True))
     if crossed_pairs(analysis):
         caption = (
             "Mean scores by the values of two axes, over all else that the arms have there. Where the columns "
