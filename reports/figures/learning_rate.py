@@ -17,7 +17,9 @@ PAPER = (-0.4214, -0.5535)
 """MM1's slope and intercept, section 3.3; fitted at 9 million to 1.2 billion parameters."""
 _BEYOND = 4.0
 """The line is drawn to so many times the largest size."""
-_LEFT, _PANEL, _BETWEEN, _RIGHT, _TOP, _PLOT, _BOTTOM = 62, 330, 84, 16, 64, 220, 56
+_LEFT, _PANEL, _BETWEEN, _RIGHT, _TOP, _PLOT, _BOTTOM = 62, 360, 84, 16, 74, 220, 56
+_FEW = 6
+"""Values that are named on their axis one by one."""
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 
@@ -39,7 +41,7 @@ def learning_rate(analysis: Analysis) -> Figure:
     )
     vertical = (_BOTTOM / height, (_BOTTOM + _PLOT) / height)
     rates = [rate for arms in tried.values() for rate, _ in arms]
-    sizes = [size * factor for size in tried for factor in (1 / 1.6, 1.6 * (_BEYOND if law else 1.0))]
+    sizes = [size * factor for size in tried for factor in (1 / 1.6, 1.0, 1.6 * (_BEYOND if law else 1.0))]
     lines = _lines(law, min(tried), max(tried), min(rates), max(rates)) if tried else []
     everywhere = [*rates, *(rate for line in lines for rate in line["y"])]
     small = {"font": {"family": SERIF, "size": 15}, "standoff": 4}
@@ -192,28 +194,29 @@ def _formula(law: PowerLaw | None, points: Sequence[Best], domain: tuple[float, 
     else:
         text = (
             f"exp({law.slope:.2f} ln N {'+' if law.intercept >= 0 else '−'} {abs(law.intercept):.2f}), slope "
-            f"{law.slope_low:.2f} to {law.slope_high:.2f}<br>{law.points} points{left_out}"
+            f"{law.slope_low:.2f} to {law.slope_high:.2f}; {law.points} points{left_out}"
         )
     return {
         "text": text.replace("(-", "(−").replace(" -", " −"),
-        "x": domain[0] + 0.008,
-        "y": top - 0.012,
+        "x": sum(domain) / 2,
+        "y": top + 0.008,
         "xref": "paper",
         "yref": "paper",
-        "xanchor": "left",
-        "yanchor": "top",
-        "align": "left",
+        "xanchor": "center",
+        "yanchor": "bottom",
         "showarrow": False,
         "font": {"family": SERIF, "size": 13},
     }
 
 
 def _decades(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis over all values that names 1, 2 and 5 of each decade, fewer where there are many."""
+    """A logarithmic axis over all values that names them if they are few; else 1, 2 and 5 of each decade, or less."""
     low, high = log10(min(values)) - 0.08, log10(max(values)) + 0.08
     steps = (1,) if high - low > 3 else (1, 3) if high - low > 1.8 else (1, 2, 5)
     ticks = [step * 10.0**decade for decade in range(floor(low), ceil(high)) for step in steps]
     ticks = [tick for tick in ticks if low <= log10(tick) <= high]
+    if len(set(values)) <= _FEW:
+        ticks = sorted(set(values))
     return {"type": "log", "range": (low, high), "tickvals": ticks, "ticktext": [_number(tick) for tick in ticks]}
 
 

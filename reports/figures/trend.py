@@ -2,6 +2,7 @@
 measure, a line through the arms that are alike on all other axes."""
 
 from collections.abc import Mapping, Sequence
+from math import log10
 from typing import Any
 
 from reports.analysis import Analysis
@@ -9,13 +10,15 @@ from reports.frame import Arm, Measure
 from reports.plot import Figure, figure
 from reports.records import ReportError
 from reports.statistics import Estimate
-from reports.style import OKABE_ITO, heading, legend_above, plain_layout, verbatim
+from reports.style import OKABE_ITO, heading, plain_layout, verbatim
 
 LEAST_VALUES = 3
 MOST_AXES, MOST_LINES = 3, 7
 _DECADE = 10.0
 """Ratio of the largest value to the smallest from which the axis is logarithmic."""
-_LEFT, _PANEL, _RIGHT, _PLOT, _TOP, _BOTTOM, _LEGEND = 46, 250, 8, 200, 40, 54, 30
+_APART = 0.15
+"""Of the panel's width: values that are nearer to each other share a label."""
+_LEFT, _PANEL, _RIGHT, _PLOT, _TOP, _BOTTOM, _LETTER = 46, 250, 8, 200, 34, 54, 6.6
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 
 Line = tuple[str, list[tuple[float, Estimate]]]
@@ -33,12 +36,15 @@ def trend(analysis: Analysis) -> Figure:
     axes, measures = number_axes(analysis), analysis.results.headline
     if not axes:
         raise ReportError(f"no axis has scores at {LEAST_VALUES} numbers or more")
-    width = len(measures) * (_LEFT + _PANEL + _RIGHT)
-    height = _LEGEND + len(axes) * (_TOP + _PLOT + _BOTTOM)
+    words = max(len(name) for axis in axes for measure in measures for name, _ in _lines(analysis, axis, measure))
+    panels = len(measures) * (_LEFT + _PANEL + _RIGHT)
+    width, height = panels + (58 + _LETTER * words if words else 0), len(axes) * (_TOP + _PLOT + _BOTTOM)
     traces: list[dict[str, Any]] = []
     parts: dict[str, Any] = {"annotations": []}
     for row, axis in enumerate(axes):
-        top = 1 - (_LEGEND + row * (_TOP + _PLOT + _BOTTOM) + _TOP) / height
+        top = 1 - (row * (_TOP + _PLOT + _BOTTOM) + _TOP) / height
+        legend = "legend" if row == 0 else f"legend{row + 1}"
+        parts[legend] = {"x": panels / width, "xanchor": "left", "y": top, "yanchor": "top", "itemclick": False}
         for column, measure in enumerate(measures):
             number = row * len(measures) + column
             suffix = "" if number == 0 else str(number + 1)
@@ -48,13 +54,14 @@ def trend(analysis: Analysis) -> Figure:
             for place, line in enumerate(lines[:MOST_LINES]):
                 named = column == 0 and len(lines) > 1
                 trace = _trace(line, measure, place)
-                traces.append(trace | {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "showlegend": named})
+                places = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "legend": legend}
+                traces.append(trace | places | {"showlegend": named})
             base = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "fixedrange": True, "ticks": ""}
             parts[f"xaxis{suffix}"] = base | {"domain": domain, "anchor": f"y{suffix}", **_scale(axis, lines)}
             parts[f"yaxis{suffix}"] = base | {"domain": (top - _PLOT / height, top), "anchor": f"x{suffix}"}
             title = f"<b>{verbatim(measure.label)}</b> ({measure.unit})"
             parts["annotations"].append(heading(title, sum(domain) / 2, top))
-    return figure(traces, plain_layout(width=width, height=height, legend=legend_above(height), **parts))
+    return figure(traces, plain_layout(width=width, height=height, **parts))
 
 
 def _lines(analysis: Analysis, axis: Mapping[str, Any], measure: Measure) -> list[Line]:
@@ -114,11 +121,16 @@ def _scale(axis: Mapping[str, Any], lines: Sequence[Line]) -> dict[str, Any]:
     """Ticks at the values themselves; logarithmic where they span a factor of ten."""
     values = sorted({value for _, points in lines for value, _ in points})
     logarithmic = bool(values) and values[0] > 0 and values[-1] >= _DECADE * values[0]
-    few = values if len(values) <= 8 else values[:: -(-len(values) // 8)]
+    places = [log10(value) if logarithmic else value for value in values]
+    named: list[int] = []
+    for number, place in enumerate(places):
+        if not named or place - places[named[-1]] >= _APART * (places[-1] - places[0]):
+            named.append(number)
     return {
         "type": "log" if logarithmic else "linear",
-        "tickvals": few,
-        "ticktext": [f"{value:g}" for value in few],
+        "tickvals": [values[number] for number in named],
+        "ticktext": [f"{values[number]:g}" for number in named],
+        "tickfont": {"size": 11},
         "tickangle": 0,
         "title": {"text": verbatim(axis["keys"][0]), "font": {"size": 12}, "standoff": 4},
     }
