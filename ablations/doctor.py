@@ -76,7 +76,7 @@ def doctor(profile: str, *, store: Path, gpus: int | None, wait: float, json_out
         checks = [{key: value for key, value in asdict(one).items() if key != "exit_code"} for one in found]
         print(json.dumps({"profile": profile, "ok": not failures, "checks": checks}, indent=1))
     elif not failures:
-        console.print(f"\n{profile} works: {command('run', 'SWEEP.yaml', '--profile', profile, store=store)}")
+        console.print(f"\n{profile} works: {command('submit', 'SWEEP.yaml', '--profile', profile, store=store)}")
     return failures[0].exit_code if failures else OK
 
 
