@@ -88,10 +88,9 @@ def _score(results: Results, arm: Arm, measure: Measure) -> float:
 
 def _values(axis: Mapping[str, Any], arms: Sequence[Arm]) -> list[float] | list[str]:
     """Where each arm stands on an axis: a number where all are numbers and many, else the value's label."""
-    (key, *others) = axis["keys"]
-    set_to = [arm.settings.get(key) for arm in arms]
+    set_to = [arm.settings.get(axis["keys"][0]) for arm in arms] if len(axis["keys"]) == 1 else [None]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in set_to)
-    if numeric and not others and len(set(set_to)) > _FEW:
+    if numeric and len(set(set_to)) > _FEW:
         return [float(value) for value in set_to if value is not None]
     return [arm.values.get(axis["name"], "") for arm in arms]
 

@@ -88,7 +88,7 @@ def _lines(analysis: Analysis, axis: Mapping[str, Any], measure: Measure) -> lis
 
 def _number(arm: Arm, axis: Mapping[str, Any]) -> float | None:
     """Where an arm stands: the first of the axis' keys counts."""
-    value = arm.settings.get(axis["keys"][0])
+    value = arm.settings.get(axis["keys"][0]) if axis["keys"] else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

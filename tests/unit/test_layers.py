@@ -19,7 +19,7 @@ CORE = {"torch", "lightning", "transformers", "tokenizers", "safetensors", "nump
 """All that the model core needs beside the standard library."""
 OWNERS = {
     "mlflow": {"ablations/mlflow_access.py", "ablations/tracking.py"},
-    "optuna": {"ablations/study.py"},
+    "optuna": {"ablations/study.py", "reports/importance.py"},
     "submitit": {"slurm/script.py"},
     "plotly": {"reports/plot.py"},
 }
@@ -60,9 +60,7 @@ def test_the_core_stands_alone():
 def test_these_floors_need_no_torch(layer):
     for file, names in MODULES.items():
         if file.parts[0] == layer:
-            assert not {name.partition(".")[0] for name in names} & {"torch", "lightning", "transformers", "optuna"}, (
-                file
-            )
+            assert not {name.partition(".")[0] for name in names} & {"torch", "lightning", "transformers"}, file
 
 
 @pytest.mark.parametrize("package", OWNERS)
@@ -98,6 +96,10 @@ def test_help_loads_nothing_heavy():
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
     )
     assert not loaded(code) & (HEAVY | {"pydantic", "ruamel", "rich"})
+
+
+def test_a_report_loads_optuna_only_to_rank_the_axes_of_a_search():
+    assert not loaded("import reports.outputs") & {"optuna", "torch", "mlflow"}
 
 
 def test_planning_loads_nothing_heavy():
