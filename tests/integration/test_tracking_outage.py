@@ -135,5 +135,5 @@ def assert_equal_to_the_spools(made: TrackedFolder, uri: str) -> None:
             for point in known.get_metric_history(run.info.run_id, metric)
         )
         assert there == Counter(made.expected(trial))
-        assert len(there) == 3 * STEPS + 4
+        assert len(there) == 4 * STEPS + 4
         assert run.info.status == "FINISHED"
