@@ -93,12 +93,12 @@ def _scores(
 ) -> list[dict[str, Any]]:
     known = [(rate, mean) for rate, arm in tried if (mean := analysis.mean(arm, measure)) is not None]
     colour = OKABE_ITO[number % len(OKABE_ITO)]
-    scale, name = measure.scale, f"{size:.3g}".replace("e+0", "e").replace("e+", "e")
+    scale = measure.scale
     return [
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": f"{size / 1e6:.3g} M" if size >= 1e5 else name,
+            "name": _number(size),
             "x": [rate for rate, _ in known],
             "y": [mean.mean * scale for _, mean in known],
             "error_y": {
@@ -224,5 +224,5 @@ def _number(value: float) -> str:
     """Short, as on the paper's axes."""
     for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= unit:
-            return f"{value / unit:g}{letter}"
+            return f"{value / unit:.3g}{letter}"
     return f"{value:g}"
