@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,7 @@ _PNG_SCALE = 2
 
 
 def missing_browser() -> str:
-    """One sentence that says what to install for images, or nothing where everything is there."""
-    if find_spec("kaleido") is None:
-        return "No images: the package kaleido is not installed; `pip install kaleido` adds it."
+    """One sentence that says what to install for images, or nothing where a browser is there."""
     from choreographer.browsers.chromium import Chromium
 
     if Chromium.find_browser(skip_local=False) is None:
