@@ -44,6 +44,7 @@ def print_summary(summary: Mapping[str, Any], *, console: Console | None = None)
     if len(arms) > MOST_ARMS:
         console.print(f"… and {len(arms) - MOST_ARMS} more arms in the report.", style="dim")
     _print_differences(summary, console)
+    _print_shots(summary, console)
     for warning in summary["warnings"]:
         console.print(f"[yellow]![/yellow] {escape(warning)}")
     for trial in [trial for trial in summary["unfinished"] if trial["state"] != "missing"][:5]:
@@ -71,6 +72,21 @@ def _print_differences(summary: Mapping[str, Any], console: Console) -> None:
     console.print(f"Different from {against}; 95 % intervals, p adjusted by Holm:")
     for difference in differing[:MOST_ARMS]:
         console.print(f"  [bold]{escape(difference['arm'])}[/bold]: {escape(difference['text'])}")
+
+
+def _print_shots(summary: Mapping[str, Any], console: Console) -> None:
+    known = [one for one in summary["shots"] if one["difference"] is not None]
+    if not known:
+        return
+    console.print("What demonstrations give an arm (▲ ▼ p < 0.05 after Holm, ≈ within the margin):")
+    for arm in list(dict.fromkeys(one["arm"] for one in known))[:MOST_ARMS]:
+        said = [
+            f"{one['step']} {one['difference']['mean']:+.1f} ± {one['difference']['half_width'] or float('nan'):.1f} "
+            f"{_MARKS[one['difference']['verdict']]}".rstrip()
+            for one in known
+            if one["arm"] == arm
+        ]
+        console.print(f"  [bold]{escape(arm)}[/bold]: {escape(', '.join(said))}")
 
 
 def _best(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ one measure the p-values of all arms are adjusted by Holm. A null result is only
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import TypeVar
 
 import numpy as np
@@ -35,6 +36,20 @@ class Difference:
     """Whether it is within the sweep's margin of zero by two one-sided tests, higher or lower though it may be."""
     margin: float
     """That margin, in stored units."""
+    contrasts: int
+    """That are averaged in it: 1 for an arm against another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """Paired differences of scores."""
+
+    tables: Sequence[np.ndarray]
+    """For each task (seeds, items), in stored units."""
+    bounds: tuple[float, float] | None
+    """Least and largest possible entry."""
+    contrasts: int = 1
+    """That were averaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +59,13 @@ class AxisEffect:
     axis: str
     value: str
     reference: str
-    pairs: int
-    """Pairs of arms that are averaged: 1 in a one-at-a-time design."""
     differences: Mapping[str, Difference]
     """By measure key; a measure that no pair has scores for is not here."""
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of arms that are averaged, of those planned: 1 in a one-at-a-time design."""
+        return max((one.contrasts for one in self.differences.values()), default=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,33 +117,56 @@ def reference_values(results: Results) -> dict[str, str]:
 
 
 def compare(results: Results, contrasts: Mapping[Key, Sequence[Contrast]], measure: Measure) -> dict[Key, Difference]:
-    """For each key the mean of its contrasts at a measure; p is adjusted over the keys by Holm.
+    """For each key the mean of its ``usable`` contrasts at a measure; p is adjusted over the keys by Holm.
 
-    A contrast with an arm that has no scores is left out, and a key without any other is not in the answer. The seeds
-    of a key are those that all its arms have.
+    A key without any is not in the answer. The seeds of a key are those that all its arms have. Where only one is left
+    of several that were planned nothing is claimed: p is not a number. One seed is never alike: it cannot know that.
     """
-    paired = {key: _paired(results, parts, measure) for key, parts in contrasts.items()}
-    filled = {key: one for key, one in paired.items() if one is not None}
-    found = estimates([tables for tables, _ in filled.values()], bounds=[bounds for _, bounds in filled.values()])
-    known = dict(zip(filled, found, strict=True))
-    raw = p_values(list(known.values()))
+    used = {key: usable(results, parts, measure) for key, parts in contrasts.items()}
+    paired = {key: _paired(results, parts, measure) for key, parts in used.items() if parts}
+    return judged(results, {key: one for key, one in paired.items() if one is not None})
+
+
+def judged(results: Results, paired: Mapping[Key, Paired]) -> dict[Key, Difference]:
+    """What is claimed of each: p is adjusted over all of them by Holm."""
+    found = estimates([one.tables for one in paired.values()], bounds=[one.bounds for one in paired.values()])
+    raw = p_values(found)
+    raw = [nan if one.seeds < min(2, results.planned_seeds) else p for one, p in zip(found, raw, strict=True)]
     margin = results.margin * POINT
-    compared = {}
-    for (key, contrast), p, adjusted in zip(known.items(), raw, holm(raw), strict=True):
-        within = is_equivalent(contrast, margin)
+    differences = {}
+    for key, estimate, p, adjusted in zip(paired, found, raw, holm(raw), strict=True):
+        within = estimate.seeds > 1 and is_equivalent(estimate, margin)
         if adjusted < LEVEL:
-            verdict = "higher" if contrast.mean > 0 else "lower"
+            verdict = "higher" if estimate.mean > 0 else "lower"
         else:
             verdict = "equivalent" if within else "unclear"
-        compared[key] = Difference(
-            estimate=contrast, p=p, p_holm=adjusted, verdict=verdict, within=within, margin=margin
+        differences[key] = Difference(
+            estimate=estimate,
+            p=p,
+            p_holm=adjusted,
+            verdict=verdict,
+            within=within,
+            margin=margin,
+            contrasts=paired[key].contrasts,
         )
-    return compared
+    return differences
 
 
-def scored(results: Results, contrasts: Sequence[Contrast], measure: Measure) -> list[Contrast]:
-    """The contrasts all of whose arms have scores."""
-    return [contrast for contrast in contrasts if all(results.done(arm, measure) for arm in contrast)]
+def usable(results: Results, contrasts: Sequence[Contrast], measure: Measure) -> list[Contrast]:
+    """The contrasts that can be averaged: all of whose arms have scores, at seeds that all of them share.
+
+    One that would leave fewer than two seeds to the others is left out: without two nothing is known of another
+    training, and failed trials of a few arms must not take that from all.
+    """
+    seeds = [set.intersection(*(set(results.done(arm, measure)) for arm in contrast)) for contrast in contrasts]
+    needed = min(2, max(map(len, seeds), default=0))
+    common: set[int] = set().union(*seeds)
+    kept = set()
+    for place in sorted(range(len(seeds)), key=lambda place: -len(seeds[place])):
+        if needed and len(common & seeds[place]) >= needed:
+            common &= seeds[place]
+            kept.add(place)
+    return [contrast for place, contrast in enumerate(contrasts) if place in kept]
 
 
 def _axis_effects(results: Results) -> list[AxisEffect]:
@@ -146,9 +187,7 @@ def _axis_effects(results: Results) -> list[AxisEffect]:
         for key, difference in compare(results, effects, measure).items():
             found[key][measure.key] = difference
     return [
-        AxisEffect(
-            axis=axis, value=value, reference=references[axis], pairs=len(effects[axis, value]), differences=values
-        )
+        AxisEffect(axis=axis, value=value, reference=references[axis], differences=values)
         for (axis, value), values in found.items()
     ]
 
@@ -159,20 +198,15 @@ def _strata(results: Results, arm: Arm, measure: Measure) -> list[np.ndarray]:
     return results.strata([trials[seed] for seed in sorted(trials)], measure) if trials else []
 
 
-def _paired(
-    results: Results, contrasts: Sequence[Contrast], measure: Measure
-) -> tuple[list[np.ndarray], tuple[float, float] | None] | None:
-    """The mean over the contrasts that have scores, for each seed and item that all their arms have: a table (seeds,
-    items) for each task, and the bounds of its entries. ``None`` where nothing is shared."""
-    parts = scored(results, contrasts, measure)
+def _paired(results: Results, contrasts: Sequence[Contrast], measure: Measure) -> Paired | None:
+    """The mean over contrasts that are usable together, for each seed and item that all their arms have. ``None``
+    where no item of a task is shared."""
     weights: dict[str, float] = {}
-    for contrast in parts:
+    for contrast in contrasts:
         for arm, weight in contrast.items():
-            weights[arm] = weights.get(arm, 0.0) + weight / len(parts)
+            weights[arm] = weights.get(arm, 0.0) + weight / len(contrasts)
     done = [results.done(arm, measure) for arm in weights]
-    seeds = sorted(set.intersection(*(set(trials) for trials in done))) if done else []
-    if not seeds:
-        return None
+    seeds = sorted(set.intersection(*(set(trials) for trials in done)))
     tables = []
     for table in results.strata([trials[seed] for trials in done for seed in seeds], measure):
         if table.shape[1] == 0:
@@ -182,4 +216,4 @@ def _paired(
     reach = sum(weight for weight in weights.values() if weight > 0)
     bounds = measure.bounds
     width = 0.0 if bounds is None else reach * (bounds[1] - bounds[0])
-    return tables, None if bounds is None else (-width, width)
+    return Paired(tables=tables, bounds=None if bounds is None else (-width, width), contrasts=len(contrasts))

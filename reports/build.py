@@ -12,6 +12,9 @@ from reports.export import missing_browser
 from reports.merge import merge
 from reports.records import CannotWrite, SweepRecords, read_records
 
+_COMPUTE = ("numpy", "optuna", "plotly", "scipy", "statsmodels")
+"""Packages whose version can change what a report says."""
+
 
 def build_report(folder: Path, *, store: Path, output: Path, images: bool) -> dict[str, Any]:
     """The summary of the report on the sweep at ``folder``, written into ``output`` unless it is there already.
@@ -55,7 +58,8 @@ def _present(output: Path, digest: str, *, images: bool) -> dict[str, Any] | Non
 
 
 def _digest(records: SweepRecords) -> str:
-    return hashlib.sha256(f"{records.digest} {_program()} {version('plotly')}".encode()).hexdigest()
+    versions = " ".join(version(package) for package in _COMPUTE)
+    return hashlib.sha256(f"{records.digest} {_program()} {versions}".encode()).hexdigest()
 
 
 @cache

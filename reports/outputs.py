@@ -35,6 +35,7 @@ from reports.plot import Figure, figure_json
 from reports.power import power_table, sights
 from reports.provenance import provenance
 from reports.records import ReportError, SweepRecords
+from reports.shots import shot_gains, shots_table
 from reports.summary import summarise
 from reports.table_formats import to_html, to_latex, to_markdown
 from reports.tables import Table, effects_table, headline_table, task_tables
@@ -73,9 +74,12 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
     beside = beside_the_paper(analysis)
     verdicts = lessons(beside)
     seen = sights(analysis)
-    summary = summarise(analysis, found, verdicts, seen)
+    gains = shot_gains(analysis.results)
+    summary = summarise(analysis, found, verdicts, seen, gains)
     figures = [_with_published(figure, beside) for figure in _figures(analysis)]
     tables = {"headline": headline_table(analysis)}
+    if gains:
+        tables["shots"] = shots_table(analysis.results, gains)
     if analysis.axis_effects:
         tables["effects"] = effects_table(analysis)
     crossed = interactions(analysis.results)

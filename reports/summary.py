@@ -5,7 +5,7 @@ the report was made.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -14,12 +14,17 @@ from reports.frame import Measure
 from reports.paper.lessons import Tested, Verdict
 from reports.power import Sight
 from reports.provenance import Provenance, warnings
+from reports.shots import Step
 from reports.statistics import Estimate
 from reports.tables import spoken_p
 
 
 def summarise(
-    analysis: Analysis, found: Provenance, lessons: Sequence[Verdict], seen: Sequence[Sight]
+    analysis: Analysis,
+    found: Provenance,
+    lessons: Sequence[Verdict],
+    seen: Sequence[Sight],
+    gains: Mapping[Step, Mapping[str, Difference]],
 ) -> dict[str, Any]:
     """Everything but the list of files, which the writer of the report adds."""
     results = analysis.results
@@ -67,6 +72,15 @@ def summarise(
                 },
             }
             for effect in analysis.axis_effects
+        ],
+        "shots": [
+            {
+                "arm": arm.label,
+                "step": f"{more.label} over {few.label}",
+                "difference": _difference(known.get(arm.key), more),
+            }
+            for arm in results.arms
+            for (few, more), known in gains.items()
         ],
         "comparable": any(
             analysis.difference(arm, measure) is not None for arm in results.arms for measure in results.headline

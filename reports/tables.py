@@ -161,7 +161,18 @@ def notes(analysis: Analysis) -> tuple[str, ...]:
     )
     if results.baseline is None:
         second = "The sweep has no baseline, so no arm is compared with one. Bold: highest."
-    return first, second
+    return first, second, items_note(analysis)
+
+
+def items_note(analysis: Analysis) -> str:
+    """How many items stand behind each of the paper's columns; arms may have fewer."""
+    counts = {
+        measure.label: max(
+            (mean.items for arm in analysis.results.arms if (mean := analysis.mean(arm, measure))), default=0
+        )
+        for measure in analysis.results.headline
+    }
+    return f"Items of one seed: {', '.join(f'{label} {count:,}' for label, count in counts.items())}."
 
 
 def _cell(analysis: Analysis, arm: Arm, measure: Measure) -> Cell:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from reports.analysis import Analysis, Difference, compare, scored
+from reports.analysis import Analysis, Difference, compare, usable
 from reports.frame import Measure
 from reports.paper.counterparts import Counterparts, Matched
 from reports.paper.published import Block, Comparison, Published, mm1
@@ -111,10 +111,7 @@ def _compared(
     measure: Measure | None,
 ) -> list[Compared]:
     planned = {one.name: [counterparts.match(term) for term in one.terms] for one in comparisons}
-    used = {
-        name: [[one for one in matched if _has_scores(analysis, one, measure)] for matched in terms]
-        for name, terms in planned.items()
-    }
+    used = {name: _used(analysis, terms, measure) for name, terms in planned.items()}
     contrasts = {name: [one.contrast for matched in terms for one in matched] for name, terms in used.items()}
     differences = {} if measure is None else compare(analysis.results, contrasts, measure)
     answers = []
@@ -143,8 +140,11 @@ def _compared(
     return answers
 
 
-def _has_scores(analysis: Analysis, matched: Matched, measure: Measure | None) -> bool:
-    return measure is not None and bool(scored(analysis.results, [matched.contrast], measure))
+def _used(analysis: Analysis, terms: Sequence[Sequence[Matched]], measure: Measure | None) -> list[list[Matched]]:
+    """By term what can be averaged at a measure."""
+    contrasts = [one.contrast for matched in terms for one in matched]
+    kept = [] if measure is None else usable(analysis.results, contrasts, measure)
+    return [[one for one in matched if any(one.contrast is other for other in kept)] for matched in terms]
 
 
 def _order(

@@ -181,6 +181,44 @@ def test_an_axis_effect_is_over_the_seeds_that_every_pair_has(tmp_path):
     assert effect.differences["eval/zero_shot"].estimate.seeds == 2
 
 
+def test_failures_at_different_seeds_do_not_take_an_effect_from_all_pairs(tmp_path):
+    kinds = {"a": {"connector.kind": "a"}, "b": {"connector.kind": "b"}}
+    sizes = {name: {"image.resolution": size} for name, size in {"s": 16, "m": 32, "l": 48}.items()}
+    failed = {"bs": 0, "bm": 1, "bl": 2}
+    arms = [
+        ArmRecord(
+            label=kind + size,
+            values={"kind": kind, "size": size},
+            baseline=kind + size == "as",
+            states={failed[kind + size]: "failed"} if kind + size in failed else {},
+        )
+        for kind in kinds
+        for size in sizes
+    ]
+    sweep = write_sweep(tmp_path, "grid", arms, axes=[axis("kind", kinds), axis("size", sizes)], seed_spread=5.0)
+    effects = analyse(load(sweep)).axis_effects
+    seeds = {effect.value: effect.differences["eval/zero_shot"].estimate.seeds for effect in effects}
+    pairs = {effect.value: effect.pairs for effect in effects}
+    assert (seeds["b"], pairs["b"]) == (2, 1)  # a second pair would leave them one seed
+    assert min(seeds.values()) == 2
+
+
+def test_where_one_seed_is_left_of_several_nothing_is_claimed(tmp_path):
+    states = {1: "failed", 2: "diverged"}
+    arms = [*two_arms(), ArmRecord(label="lonely", scores=SCORES["captions"], states=states)]
+    analysis = analyse(load(write_sweep(tmp_path, "mix", arms, items=3000)))
+    lonely = analysis.difference(arm_of(analysis.results, "lonely"), measure_of(analysis.results, "4-shot"))
+    assert (lonely.verdict, lonely.estimate.seeds) == ("unclear", 1)
+    other = analysis.difference(arm_of(analysis.results, "captions"), measure_of(analysis.results, "4-shot"))
+    assert other.verdict == "lower"
+
+
+def test_one_seed_alone_is_never_alike(tmp_path):
+    arms = [*two_arms(), ArmRecord(label="twin", scores=SCORES["mixed"])]
+    analysis = analyse(load(write_sweep(tmp_path, "mix", arms, seeds=(0,), items=3000)))
+    assert {one.verdict for one in analysis.differences.values()} <= {"higher", "lower", "unclear"}
+
+
 def test_without_a_baseline_axes_are_compared_with_their_first_value(tmp_path):
     arms = [ArmRecord(label=label, values={"data.mix": label}, scores=SCORES[label]) for label in ("captions", "mixed")]
     analysis = analyse(load(write_sweep(tmp_path, "mix", arms, axes=[axis("data.mix", MIXES)])))

@@ -1,13 +1,18 @@
 """Verdicts on the paper's lessons follow the records: tested differences, never a large p, never a missing arm."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from report_records import ALIKE, MIXES, ArmRecord, as_the_paper_says, write_micro_connector, write_sweep
 
-from reports.analysis import analyse
+from reports.analysis import LEVEL, Difference, analyse
 from reports.frame import Results
 from reports.paper.beside import beside_the_paper
-from reports.paper.lessons import CONTRADICTED, SUPPORTED, UNRESOLVED, UNTESTED, lessons
+from reports.paper.lessons import CONTRADICTED, SUPPORTED, UNRESOLVED, UNTESTED, judge, lessons
+from reports.paper.published import mm1
 from reports.records import read_records
+from reports.statistics import estimates
 
 
 def load(folder):
@@ -72,10 +77,32 @@ def test_an_effect_within_the_margin_contradicts_a_lesson_that_something_helps(t
     def gain(kind, resolution, tokens):
         return 12.0 * (tokens == 9)
 
-    found = verdicts(load(write_micro_connector(tmp_path, gain)))["tokens_and_resolution"]
+    found = verdicts(load(write_micro_connector(tmp_path, gain, items=2000)))["tokens_and_resolution"]
     assert found.verdict == CONTRADICTED
     assert {one.verdict for one in found.claims if one.claim.comparison == "tokens"} == {SUPPORTED}
     assert {one.verdict for one in found.claims if one.claim.comparison == "resolution"} == {CONTRADICTED}
+
+
+def test_one_claim_of_many_does_not_contradict_a_lesson_by_chance():
+    """Nine claims of no difference, each with a true one at the margin: the worst case of a lesson that is true."""
+    claims = [claim for lesson in mm1().lessons if lesson.name == "connector_kind" for claim in lesson.claims]
+    assert len(claims) == 9
+    generator, contradicted, sweeps = np.random.default_rng(0), 0, 300
+    for _ in range(sweeps):
+        tables = [[0.01 + generator.normal(0, 0.004, (3, 1)) + generator.normal(0, 0.1, (3, 400))] for _ in claims]
+        found = [
+            judge(claim, compared_as(one), LEVEL / len(claims))
+            for claim, one in zip(claims, estimates(tables, bounds=[None] * len(claims)), strict=True)
+        ]
+        contradicted += any(one.verdict == CONTRADICTED for one in found)
+    assert contradicted / sweeps < 0.08  # 5 % and what 300 sweeps may show of it
+
+
+def compared_as(estimate):
+    difference = Difference(
+        estimate=estimate, p=1.0, p_holm=1.0, verdict="unclear", within=False, margin=0.01, contrasts=1
+    )
+    return SimpleNamespace(difference=difference)
 
 
 def test_a_sweep_that_is_too_small_resolves_nothing_and_a_large_p_supports_no_lesson(tmp_path):
