@@ -56,6 +56,12 @@ class BackgroundSync:
             self._listen(timeout=0.2)
             tick()
 
+    def last_words(self) -> None:
+        """Sync once more where MLflow was written before; else it is not worth the seconds of its import."""
+        if self._process is not None:
+            self.request()
+            self.finish()
+
     def close(self) -> None:
         """End the process, in the middle of a sync if need be."""
         if self._process is not None:

@@ -38,7 +38,7 @@ def dashboard(sweep: str | None, *, store: Path, port: int, tracking_uri: str | 
     tracker = Tracker(tracking_uri, store)
     folders = sweep_folders(sweep, store)
     for folder in folders:
-        tracker.sync(folder)
+        tracker.sync(folder, check=True)
     page = _page(tracker.experiment(folders[0])) if len(folders) == 1 else "/#/experiments"
     if tracker.uri.startswith(("http://", "https://")):
         print(f"Dashboard: {tracker.uri.rstrip('/')}{page}")

@@ -40,6 +40,18 @@ def mlflow_errors(uri: str, *, advice: str = "") -> Iterator[None]:
         raise TrackingError(f"MLflow at {without_password(uri)}: {reason}{advice}") from error
 
 
+def all_runs(client: Any, experiment: str) -> list[Any]:
+    """Every run of an experiment that is not deleted."""
+    found: list[Any] = []
+    page = None
+    while True:
+        some = client.search_runs([experiment], max_results=1000, page_token=page)
+        found += some
+        page = some.token
+        if not page:
+            return found
+
+
 def without_password(text: str) -> str:
     """For markers and messages."""
     return re.sub("//[^/@ ]*@", "//", text)

@@ -18,6 +18,8 @@ ALIAS = "best"
 
 _MODEL = ("model.json", "model.safetensors")
 _FOLDER = "model"
+_FORBIDDEN = frozenset("'\"/:")
+"""In names of models: MLflow refuses the last two, and its filters break at the others."""
 
 
 def register(
@@ -36,6 +38,8 @@ def register(
     tracker = Tracker(tracking_uri, store)
     tracker.sync(folder)
     model = name or str(plan["name"])
+    if set(model) & _FORBIDDEN:
+        raise BadInput(f"{model}: the name of a model has none of {' '.join(sorted(_FORBIDDEN))}")
     with mlflow_errors(tracker.uri):
         client = mlflow_client(tracker.uri)
         version = _version(client, model, tracker.run(folder / "trials" / planned["key"]), planned, files)
@@ -88,8 +92,8 @@ def _version(client: Any, model: str, run: str, planned: Mapping[str, Any], file
     """The version that holds this trial's model; made if there is none."""
     if not client.search_registered_models(filter_string=f"name = '{model}'"):
         client.create_registered_model(model)
-    for known in client.search_model_versions(f"name = '{model}'"):
-        if known.tags.get("ablations.trial") == planned["key"] and known.run_id == run:
+    for known in client.search_model_versions(f"run_id = '{run}'"):
+        if known.name == model and known.tags.get("ablations.trial") == planned["key"]:
             return str(known.version)
     with tempfile.TemporaryDirectory() as place:
         for path in files:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.errors import BadInput, nearest
-from ablations.mlflow_access import mlflow_client, mlflow_errors
+from ablations.mlflow_access import all_runs, mlflow_client, mlflow_errors
 from ablations.record_archive import NAME, BadArchive, unpack
 
 
@@ -28,19 +28,24 @@ def restore(uri: str, sweep: str, store: Path) -> tuple[Path, list[str]]:
                 f"{sweep}: MLflow has no experiment of this name; there are: {', '.join(known)}"
                 + (f"; did you mean {close!r}?" if close else "")
             )
-        runs = _runs(client, experiment.experiment_id)
-        above = next((run for run in runs if run.data.tags.get("ablations.kind") == "sweep"), None)
+        runs = all_runs(client, experiment.experiment_id)
+        sweeps = [run for run in runs if run.data.tags.get("ablations.kind") == "sweep"]
+        above = max(sweeps, key=lambda run: run.info.start_time, default=None)
         folder = store / "sweeps" / sweep
         folder.mkdir(parents=True)
         plan = None if above is None else _artifact(client, above.info.run_id, "plan.json")
-        if plan is None:
+        if above is None or plan is None:
             raise BadInput(f"{sweep}: the experiment has no run with a plan; `ablate sync` writes one")
         (folder / "plan.json").write_bytes(plan)
-        return folder, _unpack_trials(client, runs, store)
+        own = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == above.info.run_id]
+        problems = _unpack_trials(client, own, store)
+        if len(sweeps) > 1:
+            problems.append(f"MLflow has {len(sweeps)} sweeps of this name, of as many stores; this is the newest")
+        return folder, problems
 
 
 def _unpack_trials(client: Any, runs: list[Any], store: Path) -> list[str]:
-    ended = [run for run in runs if run.data.tags.get("ablations.kind") == "trial" and run.info.status != "RUNNING"]
+    ended = [run for run in runs if run.data.tags.get("ablations.state") not in ("running", "stopped")]
     lacking, problems = 0, []
     for run in ended:
         content = _artifact(client, run.info.run_id, NAME)
@@ -57,17 +62,6 @@ def _unpack_trials(client: Any, runs: list[Any], store: Path) -> list[str]:
             "`ablate sync`, where the records are, adds it"
         )
     return problems
-
-
-def _runs(client: Any, experiment: str) -> list[Any]:
-    found: list[Any] = []
-    page = None
-    while True:
-        some = client.search_runs([experiment], max_results=1000, page_token=page)
-        found += some
-        page = some.token
-        if not page:
-            return found
 
 
 def _artifact(client: Any, run: str, name: str) -> bytes | None:

@@ -6,6 +6,7 @@ After Ctrl-C, and after any kill, the same command goes on. A run with nothing l
 import json
 import sys
 import threading
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
@@ -54,24 +55,23 @@ def run_sweep(
     place.prepare()
     digests.save()
     folder = place.sweep(sweep.name)
-    with hold_sweep(place, sweep.name) as taken_over:
-        with store_errors(store):
-            clear_stop(folder)
-            write_changed(folder / "sweep.yaml", sweep.document.file.read_text(encoding="utf-8"))
-        sync = BackgroundSync(folder, store=store, uri=tracking_uri)
-        try:
+    with closing(BackgroundSync(folder, store=store, uri=tracking_uri)) as sync:
+        with hold_sweep(place, sweep.name) as taken_over:
+            with store_errors(store):
+                clear_stop(folder)
+                write_changed(folder / "sweep.yaml", sweep.document.file.read_text(encoding="utf-8"))
             with open_display(quiet=quiet) as display:
                 if profile is None:
                     _tell_of_cluster(folder, store, display)
                 ended = _dispatch(sweep, plan, place, cluster, workers, display, taken_over, sync)
-            if ended.stopped:
-                where = [] if profile is None else ["--profile", profile]
-                again = command("run", str(sweep_path), *where, store=store, tracking_uri=tracking_uri)
-                return _say_stopped(again, ended.status, json_output=json_output)
-            summary = write_report(folder, store)
-            tracked = write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
-        finally:
-            sync.close()
+            if not ended.stopped:
+                summary = write_report(folder, store)
+                tracked = write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
+        if ended.stopped:
+            sync.last_words()  # now that nobody holds the sweep, MLflow shows its unfinished runs as stopped
+            where = [] if profile is None else ["--profile", profile]
+            again = command("run", str(sweep_path), *where, store=store, tracking_uri=tracking_uri)
+            return _say_stopped(again, ended.status, json_output=json_output)
     return say_end(
         summary,
         ended.status,

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -128,6 +129,18 @@ class Store:
                 ) from error
             probe.write_bytes(b"x")
             probe.unlink()
+
+    def identity(self) -> str:
+        """Tells this store from any other, on whichever machine and under whatever path it is. Raises ``OSError``."""
+        path = self.root / "identity"
+        if not path.exists():
+            mine = secrets.token_hex(8)
+            draft = path.with_name(f".identity-{mine}")
+            draft.write_text(mine)
+            with suppress(FileExistsError):  # another process was first
+                os.link(draft, path)
+            draft.unlink()
+        return path.read_text()
 
     def stage(self, kind: str, key: str) -> StageFolder:
         return StageFolder(kind=kind, key=key, path=self.root / kind / key)

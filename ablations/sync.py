@@ -16,7 +16,7 @@ def sync(sweep: str | None, *, store: Path, tracking_uri: str | None, json_outpu
     tracker = Tracker(tracking_uri, store)
     done = []
     for folder in sweep_folders(sweep, store):
-        written = tracker.sync(folder)
+        written = tracker.sync(folder, check=True)
         done.append({"name": folder.name, "experiment": tracker.experiment(folder), "written": written})
         if not json_output:
             print(f"{folder.name}: {'written to' if written else 'up to date in'} MLflow")

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ablations import record_archive
+from ablations.lease import holder
+from ablations.snapshot import read_running
 from mm1core import spool
 
 SAMPLES = 4
@@ -25,7 +27,7 @@ LAYOUT = 2
 
 _HEADLINES = ("eval/zero_shot", "eval/four_shot", "eval/eight_shot", "eval/text_core")
 
-State = Literal["running", "done", "pruned", "failed", "diverged"]
+State = Literal["running", "stopped", "done", "pruned", "failed", "diverged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +67,14 @@ class TrackedSweep:
     folder: Path
     store: Path
     plan: Mapping[str, Any]
+    alive: bool
+    """Somebody runs it, or jobs of it are under way; else what has not ended has stopped."""
 
     @classmethod
     def read(cls, folder: Path, store: Path) -> "TrackedSweep":
         """Raises ``OSError``, ``ValueError`` where there is no plan."""
-        return cls(folder=folder, store=store, plan=json.loads((folder / "plan.json").read_bytes()))
+        alive = holder(folder) is not None or any(read_running(folder, store, owned=False))
+        return cls(folder=folder, store=store, plan=json.loads((folder / "plan.json").read_bytes()), alive=alive)
 
     @property
     def name(self) -> str:
@@ -87,7 +92,7 @@ class TrackedSweep:
         """Changes when ``content`` does, and costs much less."""
         files = {name: _stamp(path) for name, path in self._files().items()}
         records = {trial["key"]: _stamp(self._record(trial)) for trial in self.plan["trials"]}
-        return {"files": _digest(files), "records": _digest(records)}
+        return {"files": digest(files), "records": digest(records), "alive": self.alive}
 
     def content(self) -> RunContent:
         """The run of the sweep itself: what it is, and its report."""
@@ -116,10 +121,15 @@ class TrackedSweep:
             texts={},
             files=self._files(),
             contents={},
-            state=("done" if set(states) & {"done", "pruned"} else "failed") if over else "running",
+            state=("done" if set(states) & {"done", "pruned"} else "failed") if over else self.unfinished,
             started=min((_milliseconds(one["started"]) for one in known), default=None),
             ended=max((_milliseconds(one["finished"]) for one in known), default=None) if over else None,
         )
+
+    @property
+    def unfinished(self) -> Literal["running", "stopped"]:
+        """The state of what has not ended."""
+        return "running" if self.alive else "stopped"
 
     def columns(self) -> list[str]:
         """What the table of trials shows, in the words of MLflow: where each stands on the axes, and its scores."""
@@ -158,8 +168,9 @@ class TrackedTrial:
         """Changes when ``content`` does, and costs much less."""
         return {
             "layout": LAYOUT,
-            "plan": _digest([self.arm, self.trial, self.sweep.plan.get("base")]),
-            "record": _stamp(self.folder / "record.json"),
+            "plan": digest([self.arm, self.trial, self.sweep.plan.get("base")]),
+            "record": (record := _stamp(self.folder / "record.json")),
+            "unfinished": self.sweep.unfinished if record is None else None,
             **{kind: _stamp(self._spool(kind)) for kind in ("encoder", "pretrain")},
         }
 
@@ -168,7 +179,7 @@ class TrackedTrial:
         provenance = _provenance(self.sweep.store, self.trial)
         trained = list(self._points("pretrain"))
         points = [*self._points("encoder"), *trained]
-        state: State = record["state"] if record else "running"
+        state: State = record["state"] if record else self.sweep.unfinished
         ended = _milliseconds(provenance["finished"]) if provenance else max((one.time for one in points), default=None)
         if record:
             last = max((one.step for one in trained), default=0)
@@ -191,7 +202,7 @@ class TrackedTrial:
             contents={} if record is None else {record_archive.NAME: self._archive(sample)},
             state=state,
             started=min((one.time for one in trained), default=None),
-            ended=ended if record else None,
+            ended=None if state == "running" else ended,
         )
 
     def _archive(self, sample: list[str]) -> bytes:
@@ -321,7 +332,8 @@ def _stamp(path: Path) -> list[int] | None:
     return [found.st_size, found.st_mtime_ns]
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Of a value as JSON."""
     return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 

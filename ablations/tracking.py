@@ -1,38 +1,30 @@
 """MLflow as a window on the records: a run for each sweep, and below it one for each trial. Rebuilt from the records.
 
-Syncing writes what is new and nothing twice. Each run has a marker beside the records: which run it is, the last step
-sent of every metric, what else is there already. Before points are sent the marker says so, and after a kill, or
-without a marker, the server is asked what it has; so every point is there once, whenever what is killed. Points go by
-metric and step, not by their place in the spool: a spool that a resumed training cut back makes no fold.
+Syncing writes what is new and nothing twice; ``run_writer`` sees to each run. A run belongs to the store whose records
+it shows: two stores may have sweeps of one name in one MLflow.
 
-MLflow is imported only when there is something to write.
+MLflow is imported only when there is something to write, or to ask.
 """
 
 import json
-import os
 import sqlite3
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from ablations.lease import Lease, LeaseHeld, LeaseLost, acquire
-from ablations.mlflow_access import TrackingError, mlflow_client, mlflow_errors, without_password
-from ablations.tracked_runs import RunContent, TrackedSweep, TrackedTrial
+from ablations.mlflow_access import TrackingError, all_runs, mlflow_client, mlflow_errors, without_password
+from ablations.run_writer import RunWriter
+from ablations.store import Store
+from ablations.tracked_runs import TrackedSweep, TrackedTrial
 from ablations.tracking_marker import DATABASE, Marker
 
 VIEW = "trials"
 """The name of the view of a sweep's trials, for the address of MLflow's page."""
 
-_STATUS = {"running": "RUNNING", "done": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "diverged": "FAILED"}
-_METRICS_PER_REQUEST = 1000
-_PARAMETERS_PER_REQUEST = 100
-_PARAMETER_LENGTH = 6000
-_TAG_LENGTH = 5000
 _PATIENCE = 300.0
 """Seconds to wait for another process that writes MLflow from this store."""
 
@@ -48,14 +40,19 @@ class Tracker:
         self._shown = without_password(self.uri)
         self._client: Any = None
 
-    def sync(self, folder: Path) -> bool:
-        """Write whatever is new in a sweep's folder; whether there was anything. Raises ``TrackingError``."""
+    def sync(self, folder: Path, *, check: bool = False) -> bool:
+        """Write whatever is new in a sweep's folder; whether there was anything. Raises ``TrackingError``.
+
+        ``check``: ask a server which runs it has. Else it is believed to keep what it was given; a database in a file
+        is always looked at.
+        """
         try:
             sweep = TrackedSweep.read(folder, self._store)
-            if not self._is_behind(sweep):
+            kept = self._kept(sweep, check=check)
+            if not self._is_behind(sweep, kept):
                 return False
             with self._alone() as lease:
-                self._write_sweep(sweep, lease)
+                self._write_sweep(sweep, kept, lease)
                 return True
         except LeaseLost as lost:
             raise TrackingError(f"MLflow is written by another process now ({lost}); sync again") from lost
@@ -70,25 +67,44 @@ class Tracker:
         """The MLflow run of a trial's folder that was synced."""
         return self._marker(folder).run
 
-    def _is_behind(self, sweep: TrackedSweep) -> bool:
-        marker = self._marker(sweep.folder)
-        if marker.seen != sweep.seen() or self._lost(marker.run):
+    def _is_behind(self, sweep: TrackedSweep, kept: set[str] | None) -> bool:
+        marker = self._marker(sweep.folder, kept)
+        if marker.seen != sweep.seen():
             return True
-        return any(self._marker(trial.folder).seen != _seen(trial, marker.run) for trial in sweep.trials())
+        return any(self._marker(trial.folder, kept).seen != _seen(trial, marker.run) for trial in sweep.trials())
 
-    def _marker(self, folder: Path) -> Marker:
-        return Marker.read(folder / "tracked.json", self._shown)
+    def _marker(self, folder: Path, kept: set[str] | None = None) -> Marker:
+        """``kept``: the runs that there are; what a marker says of another is void."""
+        path = folder / "tracked.json"
+        marker = Marker.read(path, self._shown)
+        return Marker(path=path, uri=self._shown) if kept is not None and marker.run not in kept else marker
 
-    def _lost(self, run: str) -> bool:
-        """Whether our own database was deleted, or made anew, since a run was written. Servers are believed."""
-        if not self.uri.startswith("sqlite:///"):
-            return False
-        place = quote(self.uri.removeprefix("sqlite:///"))
-        try:
-            with closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as database:
-                return database.execute("SELECT 1 FROM runs WHERE run_uuid = ?", [run]).fetchone() is None
-        except sqlite3.Error:
-            return True  # MLflow is asked, and says what is wrong
+    def _kept(self, sweep: TrackedSweep, *, check: bool) -> set[str] | None:
+        """The runs that MLflow has of a sweep; ``None`` where the markers are believed."""
+        if self.uri.startswith("sqlite:///"):
+            place = quote(self.uri.removeprefix("sqlite:///"))
+            try:
+                with closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as database:
+                    rows = database.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'")
+                    return {run for (run,) in rows}
+            except sqlite3.Error:
+                return set()  # deleted, or made anew; MLflow is asked, and says what is wrong
+        if not check:
+            return None
+        with self._speaking():
+            experiment = self._client.get_experiment_by_name(sweep.name)
+            if experiment is None:
+                return set()
+            return {run.info.run_id for run in all_runs(self._client, experiment.experiment_id)}
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """With a client, and with MLflow's troubles in one line."""
+        advice = "; if it is damaged, delete it: it is made anew from the records" if self._owns_database else ""
+        with mlflow_errors(self.uri, advice=advice):
+            if self._client is None:
+                self._client = mlflow_client(self.uri)
+            yield
 
     @contextmanager
     def _alone(self) -> Iterator[Lease]:
@@ -111,37 +127,29 @@ class Tracker:
         finally:
             lease.release()
 
-    def _write_sweep(self, sweep: TrackedSweep, lease: Lease) -> None:
-        advice = "; if it is damaged, delete it: it is made anew from the records" if self._owns_database else ""
-        with mlflow_errors(self.uri, advice=advice):
-            if self._client is None:
-                self._client = mlflow_client(self.uri)
+    def _write_sweep(self, sweep: TrackedSweep, kept: set[str] | None, lease: Lease) -> None:
+        with self._speaking():
             experiment = self._experiment(sweep.name)
             seen = sweep.seen()
             content = sweep.content()
-            identity = {"ablations.sweep": sweep.name, "ablations.kind": "sweep"}
-            own = _Run(self._client, experiment, self._marker(sweep.folder), identity)
+            identity = {"ablations.kind": "sweep", **_belonging(sweep)}
+            own = RunWriter(self._client, experiment, self._marker(sweep.folder, kept), identity)
             own.begin(content)
             if own.marker.seen != seen:
                 self._offer_view(sweep, experiment)
             for trial in sweep.trials():
                 lease.confirm()
-                self._write_trial(trial, experiment, own.marker.run)
+                self._write_trial(trial, kept, experiment, own.marker.run)
             own.complete(content, seen)
 
-    def _write_trial(self, trial: TrackedTrial, experiment: str, parent: str) -> None:
-        marker = self._marker(trial.folder)
+    def _write_trial(self, trial: TrackedTrial, kept: set[str] | None, experiment: str, parent: str) -> None:
+        marker = self._marker(trial.folder, kept)
         seen = _seen(trial, parent)
         if marker.seen == seen:
             return
-        identity = {
-            "ablations.sweep": trial.sweep.name,
-            "ablations.kind": "trial",
-            "ablations.trial": trial.key,
-            "mlflow.parentRunId": parent,
-        }
+        identity = {"ablations.kind": "trial", "ablations.trial": trial.key, **_belonging(trial.sweep)}
         content = trial.content()
-        run = _Run(self._client, experiment, marker, identity)
+        run = RunWriter(self._client, experiment, marker, identity, parent=parent)
         run.begin(content)
         run.complete(content, seen)
 
@@ -170,166 +178,10 @@ class Tracker:
         self._client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{VIEW}", json.dumps(view))
 
 
-class _Run:
-    """Writes one run, in any state in which a kill may have left it."""
-
-    def __init__(self, client: Any, experiment: str, marker: Marker, identity: Mapping[str, str]) -> None:
-        self._client = client
-        self._experiment = experiment
-        self.marker = marker
-        self._identity = identity
-
-    def begin(self, content: RunContent) -> None:
-        """Find the run or make it, and send its name, tags and parameters."""
-        if not self._is_known():
-            self._find(content)
-        self._send_description(content)
-
-    def complete(self, content: RunContent, seen: dict[str, Any]) -> None:
-        """Send all the rest. ``seen`` is from before ``content`` was read: what came between is sent the next time."""
-        self._send_points(content)
-        self._send_status(content)
-        self._send_artifacts(content)
-        self.marker.seen = seen
-        self.marker.write()
-
-    def _is_known(self) -> bool:
-        """Whether the marker's run is there, and what it says of it true."""
-        from mlflow.exceptions import MlflowException
-
-        marker = self.marker
-        if not marker.run or marker.experiment != self._experiment:
-            return False
-        try:
-            run = self._client.get_run(marker.run)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return False
-            raise
-        if run.info.lifecycle_stage != "active":
-            return False
-        if marker.sending:
-            self._adopt(run)
-        return True
-
-    def _find(self, content: RunContent) -> None:
-        """Take up the run with our tags, or make one."""
-        from mlflow.entities import ViewType
-
-        name = "ablations.trial" if "ablations.trial" in self._identity else "ablations.kind"
-        found = self._client.search_runs(
-            [self._experiment],
-            filter_string=f"tags.`{name}` = '{self._identity[name]}'",
-            run_view_type=ViewType.ACTIVE_ONLY,
-            max_results=1,
-            order_by=["attributes.start_time ASC"],
-        )
-        if found:
-            self._adopt(found[0])
-            return
-        run = self._client.create_run(
-            self._experiment, start_time=content.started, tags=dict(self._identity), run_name=content.name
-        )
-        self._mark(run)
-        self.marker.write()
-
-    def _adopt(self, run: Any) -> None:
-        """Learn from the server what a run has."""
-        marker = self._mark(run)
-        marker.parameters = sorted(run.data.params)
-        for metric in run.data.metrics:
-            marker.steps[metric] = max(point.step for point in self._client.get_metric_history(marker.run, metric))
-        marker.write()
-
-    def _mark(self, run: Any) -> Marker:
-        """Begin a marker for a run."""
-        self.marker = Marker(
-            path=self.marker.path,
-            uri=self.marker.uri,
-            run=run.info.run_id,
-            experiment=self._experiment,
-            name=run.info.run_name,
-            status=run.info.status,
-        )
-        return self.marker
-
-    def _send_description(self, content: RunContent) -> None:
-        from mlflow.entities import Param, RunTag
-
-        marker = self.marker
-        if marker.name != content.name:
-            self._client.update_run(marker.run, name=content.name)
-            marker.name = content.name
-        tags = {**self._identity, **content.tags}
-        if marker.tags != _digest(tags):
-            self._client.log_batch(marker.run, tags=[RunTag(key, value[:_TAG_LENGTH]) for key, value in tags.items()])
-            marker.tags = _digest(tags)
-        new = [key for key in content.parameters if key not in marker.parameters]
-        for keys in _parts(new, _PARAMETERS_PER_REQUEST):
-            texts = {key: content.parameters[key][:_PARAMETER_LENGTH] for key in keys}
-            self._client.log_batch(marker.run, params=[Param(key, text) for key, text in texts.items()])
-            marker.parameters += keys
-
-    def _send_points(self, content: RunContent) -> None:
-        from mlflow.entities import Metric
-
-        marker = self.marker
-        new = [point for point in content.points if point.step > marker.steps.get(point.metric, -1)]
-        if not new:
-            return
-        marker.sending = True
-        marker.write()
-        for points in _parts(new, _METRICS_PER_REQUEST):
-            metrics = [Metric(point.metric, point.value, point.time, point.step) for point in points]
-            self._client.log_batch(marker.run, metrics=metrics)
-        for point in new:
-            marker.steps[point.metric] = max(point.step, marker.steps.get(point.metric, -1))
-        marker.sending = False
-        marker.write()
-
-    def _send_status(self, content: RunContent) -> None:
-        status = _STATUS[content.state]
-        if self.marker.status == status:
-            return
-        if status == "RUNNING":
-            self._client.update_run(self.marker.run, status=status)
-        else:
-            self._client.set_terminated(self.marker.run, status, end_time=content.ended)
-        self.marker.status = status
-
-    def _send_artifacts(self, content: RunContent) -> None:
-        known = self.marker.artifacts
-        for name, text in content.texts.items():
-            if known.get(name) != _digest(text):
-                self._client.log_text(self.marker.run, text, name)
-                known[name] = _digest(text)
-        for name, data in content.contents.items():
-            digest = sha256(data).hexdigest()[:16]
-            if known.get(name) != digest:
-                with tempfile.TemporaryDirectory() as place:
-                    Path(place, name).write_bytes(data)
-                    self._client.log_artifact(self.marker.run, str(Path(place, name)))
-                known[name] = digest
-        for name, path in content.files.items():
-            found = path.stat()
-            stamp = f"{found.st_size} {found.st_mtime_ns}"
-            if known.get(name) != stamp:
-                self._client.log_artifact(self.marker.run, str(path), os.path.dirname(name) or None)
-                known[name] = stamp
+def _belonging(sweep: TrackedSweep) -> dict[str, str]:
+    return {"ablations.sweep": sweep.name, "ablations.store": Store(sweep.store).identity()}
 
 
 def _seen(trial: TrackedTrial, parent: str) -> dict[str, Any]:
     """What a trial's run was made of. A sweep that has got another run has lost those of its trials as well."""
     return {**trial.seen(), "parent": parent}
-
-
-Part = TypeVar("Part")
-
-
-def _parts(whole: Sequence[Part], most: int) -> Iterator[Sequence[Part]]:
-    for start in range(0, len(whole), most):
-        yield whole[start : start + most]
-
-
-def _digest(value: Any) -> str:
-    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -23,6 +23,8 @@ class Marker:
     """Points were on their way when this was written; only the server knows which arrived."""
     steps: dict[str, int] = field(default_factory=dict)
     """Last step sent, by metric."""
+    points: str = ""
+    """Digest of the points up to these steps."""
     parameters: list[str] = field(default_factory=list)
     """Sent; they can never be changed."""
     name: str = ""

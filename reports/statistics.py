@@ -20,8 +20,8 @@ the seeds do not matter these are too wide (98 to 99.9 %), the price of not know
 simulation is in tests/unit/test_reports_statistics.py. On crossed tables see Owen 2007, Ann. Appl. Stat. 1:386.
 
 Where every item scores the same, a sample variance of zero would claim certainty. Scores with known bounds therefore
-get two pseudo-items, one at either bound, in the variance alone (Agresti and Caffo 2000, Am. Stat. 54:280). For pairs this
-is twice what Agresti and Min add (2005, Stat. Med. 24:729): near zero the intervals are wide rather than narrow.
+get two pseudo-items, one at either bound, in the variance alone (Agresti and Caffo 2000, Am. Stat. 54:280). For pairs
+this is twice what Agresti and Min add (2005, Stat. Med. 24:729): near zero the intervals are wide rather than narrow.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,9 @@ from tracked_folder import TrackedFolder, points
 
 from ablations.dashboard import dashboard
 from ablations.errors import OK, BadInput
+from ablations.lease import acquire
 from ablations.mlflow_access import TrackingError
+from ablations.restore import restore
 from ablations.sync import sync
 from ablations.tracking import Tracker
 
@@ -122,6 +124,7 @@ def test_nothing_new_is_nothing_to_do(made):
 def test_a_sweep_is_followed_while_it_runs(made):
     first, second = made.trials
     tracker = Tracker(None, made.store)
+    dispatcher = acquire(made.folder)
     made.train(first, steps=70, kind="encoder")
     made.train(first, steps=60)
     assert tracker.sync(made.folder)
@@ -144,22 +147,116 @@ def test_a_sweep_is_followed_while_it_runs(made):
     tracker.sync(made.folder)
     assert_whole(made, known, database(made))
     assert runs(known, kind="sweep")[""].info.status == "FINISHED"
+    dispatcher.release()
 
 
-def test_another_cadence_makes_no_fold(made):
+def test_what_nobody_works_on_any_more_is_closed_and_opened_again(made):
     trial = made.trials[0]
+    tracker = Tracker(None, made.store)
+    dispatcher = acquire(made.folder)
+    made.train(trial, steps=60)
+    tracker.sync(made.folder)
+    dispatcher.release()  # as by a kill
+    assert tracker.sync(made.folder)
+    known = client(made)
+    assert runs(known)[trial.key].info.status == "KILLED"
+    assert runs(known)[trial.key].data.tags["ablations.state"] == "stopped"
+    assert runs(known, kind="sweep")[""].info.status == "KILLED"
+    dispatcher = acquire(made.folder)
+    assert tracker.sync(made.folder)
+    assert runs(known)[trial.key].info.status == "RUNNING"
+    dispatcher.release()
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_a_training_that_resumes_and_comes_out_otherwise_is_shown_as_it_is(made, forgetful):
+    trial = made.trials[0]
+    dispatcher = acquire(made.folder)
     tracker = Tracker(None, made.store)
     made.train(trial, steps=60)
     tracker.sync(made.folder)
+    before = runs(client(made))[trial.key].info.run_id
     made.train(trial, steps=30)
+    tracker.sync(made.folder)  # cut back, and not on its way yet
+    made.train(trial, steps=50, every=20)
+    tracker.sync(made.folder)
+    assert runs(client(made))[trial.key].info.run_id == before
+    if forgetful:
+        (made.folder / "trials" / trial.key / "tracked.json").unlink()
     made.train(trial, steps=90, every=20)
     tracker.sync(made.folder)
-    there = points(database(made), runs(client(made))[trial.key].info.run_id)
-    assert [step for metric, step, _ in there if metric == "train/loss"] == [10, 20, 30, 40, 50, 60, 70, 90]
+    run = runs(client(made))[trial.key].info.run_id
+    there = points(database(made), run)
+    assert [step for metric, step, _ in there if metric == "train/loss"] == [10, 20, 30, 50, 70, 90]
+    assert set(there) == made.expected(trial)
+    assert not tracker.sync(made.folder)
+    dispatcher.release()
+
+
+def test_scores_that_were_evaluated_anew_replace_the_old_ones(made):
+    finish(made)
+    Tracker(None, made.store).sync(made.folder)
+    record = made.folder / "trials" / made.trials[0].key / "record.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps({**content, "metrics": dict.fromkeys(content["metrics"], 0.75)}))
+    Tracker(None, made.store).sync(made.folder)
+    assert_whole(made, client(made), database(made))
+    assert runs(client(made))[made.trials[0].key].data.metrics["eval/four_shot"] == 0.75
+
+
+def test_two_stores_may_have_sweeps_of_one_name_in_one_mlflow(made, tmp_path):
+    other = TrackedFolder(tmp_path / "other", SMALL)
+    uri = f"sqlite:///{tmp_path}/team.db"
+    for one in (made, other):
+        finish(one)
+        one.write_report(f"of {one.store.name}")
+    for one in (made, other, made):
+        Tracker(uri, one.store).sync(one.folder)
+    (other.folder / "tracked.json").unlink()
+    Tracker(uri, other.store).sync(other.folder)
+    known = MlflowClient(tracking_uri=uri)
+    experiment = known.get_experiment_by_name("small")
+    found = known.search_runs([experiment.experiment_id])
+    assert Counter(run.data.tags["ablations.kind"] for run in found) == {"sweep": 2, "trial": 4}
+    for one in (made, other):
+        own = (
+            Tracker(uri, one.store).experiment(one.folder),
+            json.loads((one.folder / "tracked.json").read_text())["run"],
+        )
+        page = Path(known.download_artifacts(own[1], "report/index.html", str(tmp_path)))
+        assert page.read_text() == f"of {one.store.name}"
+    restored, problems = restore(uri, "small", tmp_path / "restored")
+    assert len(list(restored.glob("trials/*/record.json"))) == 2
+    assert any("2 sweeps" in problem for problem in problems)
+
+
+def test_runs_that_a_server_lost_are_made_anew_when_asked(made, tmp_path):
+    finish(made)
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    with serving(tmp_path / "server", port):
+        assert Tracker(uri, made.store).sync(made.folder)
+        known = MlflowClient(tracking_uri=uri)
+        known.delete_run(runs(known)[made.trials[0].key].info.run_id)
+        assert sync("small", store=made.store, tracking_uri=uri, json_output=False) == OK
+        assert_whole(made, known, tmp_path / "server" / "server.db")
+    with serving(tmp_path / "another", port):  # at the same address, and empty
+        assert sync("small", store=made.store, tracking_uri=uri, json_output=False) == OK
+        assert_whole(made, MlflowClient(tracking_uri=uri), tmp_path / "another" / "server.db")
+
+
+def test_a_run_that_was_deleted_in_the_dashboard_comes_back(made):
+    finish(made)
+    Tracker(None, made.store).sync(made.folder)
+    known = client(made)
+    known.delete_run(runs(known)[made.trials[0].key].info.run_id)
+    assert Tracker(None, made.store).sync(made.folder)
+    assert_whole(made, known, database(made))
 
 
 def test_every_end_of_a_trial_has_its_status(made):
     first, second = made.trials
+    dispatcher = acquire(made.folder)
     made.train(first, steps=20)
     made.finish(first, "failed")
     made.train(second, steps=20)
@@ -179,6 +276,7 @@ def test_every_end_of_a_trial_has_its_status(made):
     made.run(first)
     tracker.sync(made.folder)
     assert runs(known)[first.key].info.status == "FINISHED"
+    dispatcher.release()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -18,7 +18,7 @@ LAYERS = {
 CORE = {"torch", "lightning", "transformers", "tokenizers", "safetensors", "numpy", "PIL"}
 """All that the model core needs beside the standard library."""
 OWNERS = {
-    "mlflow": {"ablations/mlflow_access.py", "ablations/tracking.py"},
+    "mlflow": {"ablations/mlflow_access.py", "ablations/run_writer.py"},
     "optuna": {"ablations/study.py", "reports/importance.py"},
     "submitit": {"slurm/script.py"},
     "plotly": {"reports/plot.py"},

@@ -90,7 +90,7 @@ def test_a_step_that_is_twice_in_a_spool_is_one_point(made):
 @pytest.mark.parametrize("state", ["failed", "diverged", "pruned"])
 def test_how_a_trial_ended_is_shown(made, state):
     made.train(made.trials[0], steps=30)
-    assert only(made).content().state == "running"
+    assert only(made).content().state == "stopped"
     made.finish(made.trials[0], state)
     content = only(made).content()
     assert content.state == state
@@ -127,7 +127,7 @@ def test_what_is_seen_changes_with_the_content(made):
 
 def test_the_sweep_counts_its_trials_and_ends_with_the_last(made):
     for number, trial in enumerate(made.trials):
-        assert tracked(made).content().state == "running"
+        assert tracked(made).content().state == "stopped"
         before = tracked(made).seen()
         made.train(trial, steps=10)
         made.finish(trial, "failed" if number == 0 else "done")
