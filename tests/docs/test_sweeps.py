@@ -1,6 +1,8 @@
 """Every sweep that ships can be planned, and is what the paper's ablation is."""
 
+import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from ablations.yaml_lines import read_yaml
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 FILES = sorted(SWEEPS.rglob("*.yaml"))
+KEYS = Path(__file__).parents[1] / "data" / "sweep_keys.json"
 
 
 def plan(file: Path) -> Plan:
@@ -20,7 +23,7 @@ def plan(file: Path) -> Plan:
 def with_data(file: Path, folder: Path) -> Path:
     """A copy of a sweep, with a small file in each place where it wants data."""
     copy = folder / file.relative_to(SWEEPS.parent)
-    copy.parent.mkdir(parents=True)
+    copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(file, copy)
     for source in (read_yaml(file).content["set"].get("data.sources") or {}).values():
         for pattern in source["paths"]:
@@ -37,6 +40,17 @@ def test_it_can_be_planned(file, tmp_path):
     assert planned.sweep.name == file.stem
     assert planned.sweep.title
     assert planned.baseline is not None, "a report says what differs from the baseline"
+
+
+def test_the_trials_that_results_were_published_of_keep_their_keys(tmp_path):
+    """A default or a version that moves one of these makes every published result another sweep's: where that is
+    meant, put what is found here into the file."""
+    found = {}
+    for file in FILES:
+        keys = [trial.key for trial in plan(with_data(file, tmp_path)).trials]
+        digest = sha256("\n".join(keys).encode()).hexdigest()[:12]
+        found[file.stem] = {"trials": len(keys), "first": keys[0], "all": digest}
+    assert found == json.loads(KEYS.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("file", sorted((SWEEPS / "micro").glob("*.yaml")), ids=lambda file: file.stem)
