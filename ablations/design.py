@@ -28,6 +28,12 @@ def design_arms(sweep: Sweep, chains: Chains) -> tuple[Arm, ...]:
     Raises ``SweepError`` for arms that are equal or cannot be run, and if no arm is left.
     """
     builder = ArmBuilder(sweep, chains)
+    if isinstance(sweep.design, Random | Search) and sweep.design.arms * len(sweep.seeds) > MOST_TRIALS:
+        raise SweepError(
+            sweep.document.problem(
+                ("design", "arms"), f"{sweep.design.arms} is too many", allowed=f"{MOST_TRIALS:,} trials"
+            )
+        )
     if isinstance(sweep.design, Search):
         return ()
     if isinstance(sweep.design, OneAtATime):
@@ -40,7 +46,7 @@ def design_arms(sweep: Sweep, chains: Chains) -> tuple[Arm, ...]:
 def suggested_arm(sweep: Sweep, parameters: Mapping[str, str | int | float], chains: Chains) -> Arm | None:
     """The arm that a sampler proposes: axis name to a value's label, or to a number for a range.
 
-    ``None`` if a constraint forbids it or the configuration cannot be run: the sampler is to propose another.
+    ``None`` if a constraint forbids it. Raises ``SweepError`` if it cannot be run, or a constraint has no value there.
     """
     builder = ArmBuilder(sweep, chains)
     combination = {
@@ -49,18 +55,20 @@ def suggested_arm(sweep: Sweep, parameters: Mapping[str, str | int | float], cha
         else next(value for value in axis.values if value.label == parameters[axis.name])
         for axis in sweep.axes
     }
-    try:
-        return builder.arm(combination) if builder.allowed(combination) else None
-    except SweepError:
-        return None
+    return builder.arm(combination) if builder.allowed(combination) else None
 
 
 def _one_at_a_time(builder: ArmBuilder) -> tuple[Arm, ...]:
     sweep = builder.sweep
-    base = builder.arm({})
     if not builder.allowed({}):
         raise SweepError(sweep.document.problem(("constraints",), "forbid the base, which is the baseline"))
-    alone = {axis.name: [(value, builder.arm({axis.name: value})) for value in axis.values] for axis in sweep.axes}
+    base = builder.arm({})
+    alone = {
+        axis.name: [
+            (value, builder.arm({axis.name: value})) for value in axis.values if builder.allowed({axis.name: value})
+        ]
+        for axis in sweep.axes
+    }
     base_values = {
         axis.name: next((value.label for value, arm in alone[axis.name] if arm.key == base.key), None)
         or _base_label(axis, builder)
@@ -69,7 +77,7 @@ def _one_at_a_time(builder: ArmBuilder) -> tuple[Arm, ...]:
     arms = [replace(base, label=BASELINE, values=base_values, baseline=True)]
     for axis in sweep.axes:
         for value, arm in alone[axis.name]:
-            if arm.key != base.key and builder.allowed({axis.name: value}):
+            if arm.key != base.key:
                 arms.append(replace(arm, values={**base_values, axis.name: value.label}, varied=(axis.name,)))
     return tuple(_with_distinct_labels(_distinct(arms, sweep)))
 
@@ -91,10 +99,6 @@ def _grid(builder: ArmBuilder) -> tuple[Arm, ...]:
 
 def _random(builder: ArmBuilder, design: Random) -> tuple[Arm, ...]:
     sweep = builder.sweep
-    if design.arms * len(sweep.seeds) > MOST_TRIALS:
-        raise SweepError(
-            sweep.document.problem(("design", "arms"), f"{design.arms} is too many", allowed=f"{MOST_TRIALS:,} trials")
-        )
     source = random.Random(design.seed)
     arms: dict[str, Arm] = {}
     for _ in range(100 * design.arms):

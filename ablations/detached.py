@@ -44,7 +44,7 @@ def submit_sweep(
     cluster = find_cluster(profile)
     digests = RememberedDigests(store)
     sweep = read_sweep(sweep_path, digest_of=digests)
-    plan = None if isinstance(sweep.design, Search) else make_plan(sweep)
+    plan = make_plan(sweep)
     check_accepted(sweep, cluster, profile, store=store)
     place = Store(store)
     place.prepare()
@@ -64,7 +64,7 @@ def submit_sweep(
         AttemptsFile(folder).begin()
         (folder / "look.json").unlink(missing_ok=True)  # it was about the run before
         write_changed(folder / "sweep.yaml", sweep.document.file.read_text(encoding="utf-8"))
-        if plan is not None:
+        if not isinstance(sweep.design, Search):  # its arms may be those of a submission before
             save_plan(plan, folder)
         submitted.save(folder)
         status = look(submitted, place, taken_over=taken_over, say=say, warn=warn, replacing=replacing)

@@ -17,6 +17,7 @@ from ablations.cost import Work, Works, decoder_parameters, training_work
 from ablations.design import design_arms, same
 from ablations.metrics import check_objective
 from ablations.payload import encode
+from ablations.points import some_arms
 from ablations.stages import Chains, Stage
 from ablations.store import write_changed
 from ablations.sweep import Axis, Search, Sweep
@@ -58,12 +59,15 @@ class Plan:
 def make_plan(sweep: Sweep, *, suggested: Sequence[Arm] = (), chains: Chains | None = None) -> Plan:
     """The plan of a sweep. For a search, ``suggested`` are the arms that its sampler has proposed so far.
 
-    Raises ``SweepError`` for arms that cannot be run, that are equal, or whose trials would be the same work.
+    Raises ``SweepError`` for arms that cannot be run, that are equal, or whose trials would be the same work, and for
+    a search that can have no arm.
     """
     chains = chains or Chains()
     searched = isinstance(sweep.design, Search)
-    arms = tuple({arm.key: arm for arm in suggested}.values()) if searched else design_arms(sweep, chains)
-    check_objective(sweep, arms)
+    arms = design_arms(sweep, chains)
+    if searched:
+        arms = tuple({arm.key: arm for arm in suggested}.values())
+    check_objective(sweep, arms or some_arms(sweep, chains))
     trials: dict[str, Trial] = {}
     for seed in sweep.seeds:
         for arm in arms:

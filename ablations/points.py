@@ -1,4 +1,4 @@
-"""The points of a search's axes: which there are, and drawing from them. Pure."""
+"""The points of a search's axes: which there are, drawing from them, and whether any of them is an arm. Pure."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,11 +6,41 @@ from itertools import product
 from math import floor, prod
 from typing import Any
 
-from ablations.design import draw_number
-from ablations.sweep import Axis, Range
+from ablations.arms import Arm
+from ablations.design import draw_number, suggested_arm
+from ablations.errors import SweepError
+from ablations.stages import Chains
+from ablations.sweep import Axis, Range, Sweep
 
 Point = Mapping[str, Any]
 """Axis name to the label of one of its values, or to a number where the axis is a range."""
+
+DRAWS = 4096
+"""Most points looked at to find one that is an arm."""
+_SAMPLE = 64
+"""Points that are looked at in any case."""
+
+
+def some_arms(sweep: Sweep, chains: Chains) -> tuple[Arm, ...]:
+    """Arms of a search as any sampler may propose them: what can be known of a search before it runs.
+
+    Raises ``SweepError`` with the first thing that is wrong if there are none.
+    """
+    found: list[Arm] = []
+    wrong: SweepError | None = None
+    for looked, point in enumerate(points(sweep.axes, random.Random(0), DRAWS)):
+        if found and looked >= _SAMPLE:
+            break
+        try:
+            arm = suggested_arm(sweep, point, chains)
+        except SweepError as error:
+            wrong = wrong or error
+            continue
+        if arm is not None:
+            found.append(arm)
+    if not found:
+        raise wrong or SweepError(sweep.document.problem(("constraints",), "leave no arm"))
+    return tuple(found)
 
 
 def points(axes: Sequence[Axis], source: random.Random, most: int) -> Iterator[Point]:

@@ -48,7 +48,7 @@ def run_sweep(
     digests = RememberedDigests(store)
     sweep = read_sweep(sweep_path, digest_of=digests)
     # Before anything is written, so that a sweep that cannot be planned leaves no trace.
-    plan = None if isinstance(sweep.design, Search) else make_plan(sweep)
+    plan = make_plan(sweep)
     if profile is not None and cluster is not None:
         check_accepted(sweep, cluster, profile, store=store)
     place = Store(store)
@@ -85,7 +85,7 @@ def run_sweep(
 
 def _dispatch(
     sweep: Sweep,
-    plan: Plan | None,
+    plan: Plan,
     store: Store,
     cluster: Cluster | None,
     workers: int | None,
@@ -105,7 +105,7 @@ def _dispatch(
 
     with store_errors(store.root):
         search = None
-        if plan is None:
+        if isinstance(sweep.design, Search):
             search = SearchDriver(sweep, folder, store=store.root, save=save, warn=display.warn)
             plan = search.plan()
         save(plan)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablations.advance import Dispatcher
-from ablations.design import suggested_arm
+from ablations.errors import SweepError
 from ablations.plan import Plan, make_plan
-from ablations.search_arms import NameArm, SearchArm, arm_namer, search_arms
+from ablations.points import DRAWS
+from ablations.search_arms import NameArm, SearchArm, arm_at, arm_namer, search_arms
 from ablations.stages import Chains
 from ablations.store import Warn
 from ablations.sweep import Search, Sweep
@@ -44,8 +45,8 @@ class SearchDriver:
         self._looked = 0.0
 
     def plan(self) -> Plan:
-        """The arms so far."""
-        arms = [suggested_arm(self._sweep, arm.values, self._chains) for arm in self._arms]
+        """The arms so far. Raises ``SweepError`` for a search that cannot have any."""
+        arms = [arm_at(self._sweep, arm.values, self._chains) for arm in self._arms]
         return make_plan(self._sweep, suggested=[arm for arm in arms if arm is not None], chains=self._chains)
 
     @property
@@ -54,7 +55,8 @@ class SearchDriver:
         return self._exhausted or len(self._arms) >= self._design.arms
 
     def step(self, dispatcher: Dispatcher, *, capacity: int, now: float) -> None:
-        """Report what is new, give arms up, and ask for new ones while there is room. Raises ``OSError``."""
+        """Report what is new, give arms up, and ask for new ones while there is room. Raises ``OSError``, and
+        ``SweepError`` where not one arm is found."""
         if self._study is None:
             if self.complete and not dispatcher.num_unfinished:
                 return
@@ -88,8 +90,12 @@ class SearchDriver:
         assert self._name is not None
         if self._study.ask(1, self._name):
             self._take_in(self._study.arms, dispatcher)
-        else:
+        elif self._arms:
             self._exhausted = True
+        else:
+            raise SweepError(
+                self._sweep.document.problem(("axes",), f"not one of {DRAWS:,} points is an arm; widen the constraints")
+            )
 
     def _take_in(self, arms: Sequence[SearchArm], dispatcher: Dispatcher) -> None:
         self._arms = arms

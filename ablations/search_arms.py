@@ -10,7 +10,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from ablations.arms import Arm
 from ablations.design import suggested_arm
+from ablations.errors import SweepError
 from ablations.points import Point
 from ablations.stages import Chains
 from ablations.sweep import Sweep
@@ -94,12 +96,20 @@ def mean_by_step(scores: Sequence[Mapping[int, float]]) -> dict[int, float]:
     return {step: fmean(one[step] for one in scores) for step in sorted(steps)}
 
 
+def arm_at(sweep: Sweep, point: Point, chains: Chains) -> Arm | None:
+    """``None`` where a constraint forbids the arm or it cannot be run: the sampler is to propose another."""
+    try:
+        return suggested_arm(sweep, point, chains)
+    except SweepError:
+        return None
+
+
 def arm_namer(sweep: Sweep, chains: Chains, known: Sequence[SearchArm]) -> NameArm:
     """Names points by the key of their arm; points whose trials would be the same work have the first one's key."""
     owners: dict[str, str] = {}
 
     def name(point: Point) -> str | None:
-        arm = suggested_arm(sweep, point, chains)
+        arm = arm_at(sweep, point, chains)
         if arm is None:
             return None
         return owners.setdefault(chains.chain(arm.config, sweep.seeds[0])[-1].key, arm.key)

@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from ablations.configuration import leaves
 from ablations.identity import canonical_json, digest
-from ablations.points import Point, highest, points, short
+from ablations.points import DRAWS, Point, highest, points, short
 from ablations.search_arms import NameArm, SearchArm, State
 from ablations.store import Warn, set_aside
 from ablations.sweep import Axis, Search, Sweep
@@ -36,8 +36,6 @@ JOURNAL = "study.journal"
 
 _PROPOSALS = 16
 """Proposals of the sampler for one arm, before it is drawn from the points that are allowed and new."""
-_DRAWS = 4096
-"""Most points looked at to find one that is allowed and new."""
 
 _STATES: Mapping[State, TrialState] = {
     "running": TrialState.RUNNING,
@@ -203,7 +201,7 @@ class Study:
             if key is not None and key not in known:
                 return SearchArm(key=key, values=point)
             self._turn_down(scratch, trial.number, None if key is None else known[key])
-        for point in points(self._sweep.axes, random.Random(self._seed(number, _PROPOSALS)), _DRAWS):
+        for point in points(self._sweep.axes, random.Random(self._seed(number, _PROPOSALS)), DRAWS):
             key = name(point)
             if key is not None and key not in known:
                 return SearchArm(key=key, values=point)

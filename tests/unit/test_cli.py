@@ -61,6 +61,10 @@ def files(folder: Path) -> dict[str, bytes]:
         ("name: a\naxes:\n  data.mix: [{text: 1}, {text: 2}]\ndesign: grid\n", 3, "axes.data.mix.1", "same"),
         ("name: a\nset:\n  data.sources: {text: {format: jsonl, paths: [no.jsonl]}}\naxes: {decoder.layers: [1]}\n", 3,
          "set.data.sources.text.paths", "matches no file"),
+        ("name: a\naxes:\n  connector.num_tokens: [100, 144]\ndesign: {kind: search, arms: 2}\n", 3,
+         "axes.connector.num_tokens", "36 patches"),
+        ("name: a\naxes: {decoder.layers: [1, 2]}\ndesign: {kind: search, arms: 2}\n"
+         "objective: {metric: eval/fourshot}\n", 4, "objective.metric", "did you mean 'eval/four_shot'?"),
         ("name: a\naxes: {decoder.layers: [1]\n", 3, "", "malformed YAML"),
     ],
 )  # fmt: skip

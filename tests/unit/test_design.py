@@ -11,6 +11,8 @@ from sweep_files import planned, read
 
 from ablations.design import design_arms, draw_number, suggested_arm
 from ablations.errors import SweepError
+from ablations.points import some_arms
+from ablations.search_arms import arm_at
 from ablations.stages import Chains
 from ablations.sweep import Range
 
@@ -81,16 +83,31 @@ def test_a_base_that_cannot_be_run_is_no_mistake_where_no_arm_is_the_base(tmp_pa
     assert [arm.config.connector.num_tokens for arm in found] == [1, 4]
 
 
-def test_constraints_leave_arms_out_before_they_are_checked(tmp_path):
-    text = "name: a\naxes: {image.resolution: [16, 48], connector.num_tokens: [4, 9]}\ndesign: grid\n"
-    with pytest.raises(SweepError, match="4 patches"):
-        arms(tmp_path, text)
-    found = arms(tmp_path, text + "constraints: ['connector.num_tokens <= image.num_patches']\n")
-    assert [arm.label for arm in found] == [
-        "resolution=16, num_tokens=4",
-        "resolution=48, num_tokens=4",
-        "resolution=48, num_tokens=9",
-    ]
+TOKENS = "axes: {image.resolution: [16, 48], connector.num_tokens: [4, 144]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (TOKENS + "design: one_at_a_time\nset: {connector.num_tokens: 1}\n", {(48, 1), (16, 1), (48, 4)}),
+        (TOKENS + "design: grid\n", {(16, 4), (48, 4)}),
+        (
+            "arms: {few: {connector.num_tokens: 4}, many: {connector.num_tokens: 144}}\ndesign: list\n",
+            {(48, 4)},
+        ),
+        (TOKENS + "design: {kind: random, arms: 2}\n", {(16, 4), (48, 4)}),
+        (TOKENS + "design: {kind: search, arms: 2}\n", {(16, 4), (48, 4)}),
+    ],
+)
+def test_constraints_leave_arms_out_before_they_are_checked(tmp_path, text, left):
+    """Whatever the design: 144 tokens come from no picture here, and without the constraint that is said."""
+    text = "name: a\n" + text
+    if "search" not in text:
+        with pytest.raises(SweepError, match="144 image tokens"):
+            arms(tmp_path, text)
+    sweep = read(tmp_path, text + "constraints: ['connector.num_tokens <= image.num_patches']\n")
+    found = some_arms(sweep, Chains()) if "search" in text else design_arms(sweep, Chains())
+    assert {(arm.config.image.resolution, arm.config.connector.num_tokens) for arm in found} == left
 
 
 def test_changes_of_one_section_are_checked_together(tmp_path):
@@ -246,13 +263,41 @@ def test_a_search_has_no_arms_until_they_are_suggested(tmp_path):
     assert suggested_arm(sweep, {**point, "decoder.layers": 4}, chains) is None
 
 
-def test_a_suggestion_that_cannot_be_run_is_turned_down(tmp_path):
+def test_a_suggestion_that_cannot_be_run_is_told_from_one_that_is_forbidden_and_turned_down_like_it(tmp_path):
     sweep = read(
         tmp_path,
         "name: a\naxes: {image.resolution: [16, 48]}\ndesign: {kind: search, arms: 5}\n",
     )
-    assert suggested_arm(sweep, {"image.resolution": "16"}, Chains()) is None
-    assert suggested_arm(sweep, {"image.resolution": "48"}, Chains()) is not None
+    with pytest.raises(SweepError, match="4 patches"):
+        suggested_arm(sweep, {"image.resolution": "16"}, Chains())
+    assert arm_at(sweep, {"image.resolution": "16"}, Chains()) is None
+    assert arm_at(sweep, {"image.resolution": "48"}, Chains()) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "said"),
+    [
+        ("axes: {connector.num_tokens: [100, 144]}\n", 2, "axes.connector.num_tokens.", "36 patches"),
+        ("axes: {decoder.layers: [1, 2]}\nset: {image.resolution: 50}\n", 3, "set.image.resolution", "divisible"),
+        ("axes: {decoder.layers: [1, 2]}\nconstraints: [decoder.layers > 2]\n", 3, "constraints", "no arm"),
+        ("axes: {decoder.layers: [1, 2]}\nconstraints: [connector.kind < 3]\n", 3, "constraints.0", "no value"),
+        ("axes: {decoder.layers: [1, 2]}\nobjective: {metric: eval/fourshot}\n", 3, "objective.metric", "four_shot"),
+        ("axes: {decoder.layers: [1, 2]}\nset: {evaluation.shots: [0, 8]}\nobjective: {metric: eval/four_shot}\n",
+         4, "objective.metric", "eight_shot"),
+    ],
+)  # fmt: skip
+def test_a_search_that_can_have_no_arm_or_no_value_is_refused_before_it_runs(tmp_path, text, line, key, said):
+    with pytest.raises(SweepError, match=said) as caught:
+        planned(tmp_path, f"name: a\n{text}design: {{kind: search, arms: 5}}\n")
+    assert caught.value.problems[0].line == line
+    assert caught.value.problems[0].key.startswith(key)
+
+
+@pytest.mark.parametrize("kind", ["random", "search"])
+def test_more_arms_than_any_sweep_may_have(tmp_path, kind):
+    with pytest.raises(SweepError, match="too many") as caught:
+        planned(tmp_path, f"name: a\naxes: {{decoder.layers: [1, 2]}}\ndesign: {{kind: {kind}, arms: 100000000}}\n")
+    assert caught.value.problems[0].key == "design.arms"
 
 
 def test_a_value_called_baseline_is_told_from_the_baseline(tmp_path):

@@ -11,8 +11,11 @@ import pytest
 from fake_launcher import FakeLauncher, Simulation, exited
 
 from ablations.advance import Dispatcher
+from ablations.errors import SweepError
 from ablations.plan import Plan, plan_document
+from ablations.points import some_arms
 from ablations.search import SearchDriver
+from ablations.stages import Chains
 from ablations.store import Store, write_json
 from ablations.sweep import Sweep
 from ablations.sweep_file import read_sweep
@@ -191,3 +194,15 @@ def test_a_space_smaller_than_the_number_of_arms_is_tried_whole(tmp_path):
     world.sweep = read_sweep(file)
     world.run()
     assert len(world.plan()["arms"]) == 3
+
+
+def test_a_search_that_finds_no_arm_is_no_success(tmp_path):
+    """What the plan finds of so narrow a constraint is one of its own draws, which the search does not make."""
+    world = World(tmp_path, score=rate)
+    only = some_arms(world.sweep, Chains())[0].set["optimisation.learning_rate"]
+    file = tmp_path / "sweep.yaml"
+    file.write_text(file.read_text() + f"constraints: [optimisation.learning_rate == {only}]\n")
+    world.sweep = read_sweep(file)
+    with pytest.raises(SweepError, match="points"):
+        world.run()
+    assert world.trained == []
