@@ -11,7 +11,7 @@ from ablations.expression import ExpressionError
 from ablations.labels import plain_label, short_names
 from ablations.stages import Chains
 from ablations.sweep import AxisValue, Setting, Sweep
-from mm1core.config import Config
+from mm1core.config import Config, check_shares
 from mm1core.errors import ConfigError
 
 BASELINE = "baseline"
@@ -77,6 +77,11 @@ class ArmBuilder:
             config = self._builder.build(values)
         except ConfigError as error:
             raise SweepError(self._located(error, settings, self.label(combination))) from None
+        try:
+            check_shares(config.training, self.sweep.resources.processes)
+        except ConfigError as error:
+            problem = f"{error} (in the arm {self.label(combination)})"
+            raise SweepError(self.sweep.document.problem(("resources",), problem)) from None
         return Arm(
             key=self._chains.arm_key(config),
             label=self.label(combination),

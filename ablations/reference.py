@@ -150,9 +150,9 @@ def _other(leaf: Leaf, value: Any) -> Any:
     if isinstance(value, int | float):
         return 2 * value + (value == 0)
     if isinstance(value, str):
-        return value + "x"
+        return "cpu" if leaf.name == "device" else value + "x"
     if isinstance(value, tuple):
-        return ("count",) if isinstance(value[0], str) else tuple(2 * item for item in value)
+        return ("count",) if isinstance(value[0], str) else tuple(item / 2 for item in value)
     if isinstance(value, Mapping):
         return {**value, "x": 1}
     return 1 if int in get_args(annotation) else "x"  # None

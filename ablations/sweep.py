@@ -150,6 +150,11 @@ class Resources:
     time: str | None = None
     """Longest time of a job as hours:minutes:seconds, such as ``"4:00:00"``; by default what the machine gives."""
 
+    @property
+    def processes(self) -> int:
+        """Of a trial on a cluster, all nodes together."""
+        return self.nodes * max(1, self.gpus)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sweep:

@@ -147,7 +147,7 @@ def _checked(document: Document, problems: list[Problem]) -> SweepFile:
                 )
             )
     if "name" not in document.content:
-        problems.append(Problem(file=document.file, line=1, key="name", problem="is missing; give the sweep a name"))
+        problems.append(document.problem(("name",), "is missing; give the sweep a name"))
     return SweepFile(**{"name": "unnamed", **values})
 
 

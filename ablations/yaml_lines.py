@@ -1,4 +1,8 @@
-"""Reads a YAML 1.2 file as plain values, and remembers the line of every key and item for error messages."""
+"""Reads a YAML 1.2 file as plain values, and remembers the line of every key and item for error messages.
+
+What no sweep needs and no program could work with is refused here: integers beyond 64 bits, hundreds of levels, files
+that their aliases make of astronomical size.
+"""
 
 import re
 from collections.abc import Mapping
@@ -9,9 +13,16 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 from ablations.errors import Problem, SweepError, nearest
+
+_DEEPEST = 50
+_MOST_PLACES = 250_000
+"""Keys and items of a file, each alias counted as what it stands for."""
 
 Path_ = tuple[str | int, ...]
 """A place in a document: keys of mappings and indices of lists, from the top."""
@@ -26,12 +37,12 @@ class Document:
     lines: Mapping[Path_, int]
     """The line, from 1, on which a key or a list item begins."""
 
-    def line(self, path: Path_) -> int | None:
-        """The line of a place, or of the nearest place around it."""
+    def line(self, path: Path_) -> int:
+        """The line of a place, or of the nearest place around it: of what is missing at the top the file's first."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.lines:
                 return self.lines[path[:length]]
-        return None
+        return 1
 
     def problem(self, path: Path_, problem: str, *, allowed: str | None = None, nearest: str | None = None) -> Problem:
         return Problem(
@@ -57,24 +68,41 @@ def read_yaml(file: Path) -> Document:
     except IsADirectoryError:
         raise SweepError(Problem(file=file, problem="is a folder, not a YAML file")) from None
     except UnicodeDecodeError as error:
-        raise SweepError(Problem(file=file, problem=f"is not UTF-8 text (byte {error.start})")) from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SweepError(Problem(file=file, line=line, problem=f"is not UTF-8 text (byte {error.start})")) from None
     except OSError as error:
         raise SweepError(Problem(file=file, problem=f"cannot be read: {error.strerror}")) from None
     lines: dict[Path_, int] = {}
+    yaml = YAML(typ="rt", pure=True)
+    yaml.Constructor, yaml.max_depth = _Constructor, _DEEPEST
     try:
-        loaded = YAML(typ="rt", pure=True).load(text)
+        loaded = yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else None
+        place = mark.line + 1 if mark else None
+        if isinstance(error, MaxDepthExceededError):
+            problem = f"is nested too deeply; {_DEEPEST} levels are allowed"
+            raise SweepError(Problem(file=file, line=place, problem=problem)) from None
         problem = (error.problem or "").splitlines()[0]
         if twice := re.match('found duplicate key "(.*?)"', problem):
-            raise SweepError(Problem(file=file, line=line, key=twice[1], problem="is given twice")) from None
-        raise SweepError(Problem(file=file, line=line, problem=f"malformed YAML: {problem}")) from None
-    except RecursionError:
-        raise SweepError(Problem(file=file, problem="is nested too deeply")) from None
-    except (YAMLError, ValueError) as error:
-        raise SweepError(Problem(file=file, problem=f"malformed YAML: {str(error).splitlines()[0]}")) from None
+            raise SweepError(Problem(file=file, line=place, key=twice[1], problem="is given twice")) from None
+        raise SweepError(Problem(file=file, line=place, problem=f"malformed YAML: {problem}")) from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = f"malformed YAML: {str(error).splitlines()[0]}"
+        raise SweepError(Problem(file=file, line=line, problem=problem)) from None
     return Document(file=file, content=_plain(loaded, (), lines, file, ()), lines=lines)
+
+
+class _Constructor(RoundTripConstructor):
+    """Says where a scalar stands that looks like a number or a date and cannot be one."""
+
+    def construct_non_recursive_object(self, node: Any, tag: str | None = None) -> Any:
+        try:
+            return super().construct_non_recursive_object(node, tag)
+        except (ValueError, LookupError):
+            problem = f"{node.value[:20]!r} cannot be read as a number or a date"
+            raise ConstructorError(None, None, problem, node.start_mark) from None
 
 
 def _plain(node: Any, path: Path_, lines: dict[Path_, int], file: Path, above: tuple[int, ...]) -> Any:
@@ -82,6 +110,8 @@ def _plain(node: Any, path: Path_, lines: dict[Path_, int], file: Path, above: t
         if id(node) in above:
             raise _refusal(file, node.lc.line, path, "contains itself")
         above = (*above, id(node))
+    if len(lines) > _MOST_PLACES:
+        raise SweepError(Problem(file=file, problem=f"holds more than {_MOST_PLACES:,} keys and items"))
     if isinstance(node, CommentedMap):
         mapping: dict[str, Any] = {}
         for key, value in node.items():
@@ -106,6 +136,8 @@ def _plain(node: Any, path: Path_, lines: dict[Path_, int], file: Path, above: t
     plain = _scalar(node)
     if plain is not None and not isinstance(plain, str | int | float):
         raise _refusal(file, (lines.get(path) or 1) - 1, path, "has a YAML tag; write a plain value")
+    if isinstance(plain, int) and not -(2**63) <= plain < 2**63:
+        raise _refusal(file, (lines.get(path) or 1) - 1, path, "is too large; integers have 64 bits")
     return plain
 
 

@@ -6,9 +6,10 @@ left out of the canonical form, so older keys stay valid. Checks that need one s
 ``__post_init__``; checks across sections live in ``Config``. Standard library only: planning imports this module.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isqrt
+from math import isfinite, isqrt
 from typing import Any, Literal
 
 from mm1core.errors import ConfigError
@@ -31,6 +32,24 @@ def _require(condition: bool, key: str, problem: str, *, written: str = "", know
 
 def _require_positive(value: float, key: str) -> None:
     _require(value > 0, key, f"{value} must be positive")
+
+
+def _require_not_negative(value: float, key: str) -> None:
+    _require(value >= 0, key, f"{value} must not be negative")
+
+
+def _require_seed(value: int, key: str) -> None:
+    _require(0 <= value < 2**32, key, f"{value} must lie between 0 and 2**32 - 1")
+
+
+def _require_device(name: str, key: str) -> None:
+    _require(
+        re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name) is not None,
+        key,
+        f"{name!r} is no device; use auto, cpu, cuda, or cuda:1 for the second GPU",
+        written=name,
+        known=("auto", "cpu", "cuda"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +109,9 @@ class EncoderTrainingConfig:
     """AIM: residual blocks of the pixel head that is thrown away afterwards."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "text_layers", "head_layers"):
+        for name in ("steps", "batch_size", "learning_rate", "matrix_learning_rate", "text_layers", "head_layers"):
             _require_positive(getattr(self, name), f"encoder.training.{name}")
+        _require_not_negative(self.warmup_steps, "encoder.training.warmup_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +137,16 @@ class EncoderConfig:
     training: EncoderTrainingConfig = EncoderTrainingConfig()
 
     def __post_init__(self) -> None:
-        _require_positive(self.layers, "encoder.layers")
+        for name in ("width", "layers", "heads", "mlp_ratio"):
+            _require_positive(getattr(self, name), f"encoder.{name}")
         _require(
-            self.heads > 0 and self.width % self.heads == 0,
+            self.width % self.heads == 0,
             "encoder.width",
             f"{self.width} is not divisible by encoder.heads={self.heads}",
         )
+        _require_not_negative(self.position_std, "encoder.position_std")
+        if self.seed is not None:
+            _require_seed(self.seed, "encoder.seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +210,12 @@ class DecoderConfig:
     """Further keyword arguments of the Transformers configuration class, by its own names."""
 
     def __post_init__(self) -> None:
-        _require_positive(self.layers, "decoder.layers")
+        for name in ("width", "layers", "heads", "mlp_ratio", "rope_base", "logits_scale"):
+            _require_positive(getattr(self, name), f"decoder.{name}")
+        for name in ("embedding_std", "residual_scale"):
+            _require_not_negative(getattr(self, name), f"decoder.{name}")
         _require(
-            self.heads > 0 and self.width % self.heads == 0,
+            self.width % self.heads == 0,
             "decoder.width",
             f"{self.width} is not divisible by decoder.heads={self.heads}",
         )
@@ -237,6 +264,7 @@ class WorldConfig:
     """Names of which the text-only facts speak."""
 
     def __post_init__(self) -> None:
+        _require_seed(self.seed, "data.world.seed")
         for name in ("train_scenes", "evaluation_scenes", "cell", "fact_names"):
             _require_positive(getattr(self, name), f"data.world.{name}")
         _require(self.cell >= 8, "data.world.cell", f"{self.cell} px have no room for a digit; use at least 8")
@@ -269,6 +297,7 @@ class FilesConfig:
         _require(len(self.paths) > 0, "data.sources.*.paths", "is empty; name at least one file or pattern")
         _require(0 <= self.held_out < 0.5, "data.sources.*.held_out", "is a share of at least 0 and below 0.5")
         _require(0 <= self.max_broken <= 1, "data.sources.*.max_broken", "is a share between 0 and 1")
+        _require_positive(self.max_pixels, "data.sources.*.max_pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +348,9 @@ class DataConfig:
                 known=known,
             )
             _require(weight >= 0, f"data.mix.{name}", f"{weight} must not be negative")
-        _require(sum(self.mix.values()) > 0, "data.mix", "sums to 0; give at least one source a positive weight")
+        total = sum(self.mix.values())
+        _require(total > 0, "data.mix", "sums to 0; give at least one source a positive weight")
+        _require(isfinite(total), "data.mix", "sums to more than a number can hold; only the proportions count")
         for name, source in self.sources.items():
             _require(
                 name in SOURCE_NAMES,
@@ -334,6 +365,7 @@ class DataConfig:
             )
         _require_positive(self.row_tokens, "data.row_tokens")
         _require_positive(self.images_per_row, "data.images_per_row")
+        _require_not_negative(self.answer_weight, "data.answer_weight")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,6 +396,13 @@ class OptimisationConfig:
     def __post_init__(self) -> None:
         _require_positive(self.learning_rate, "optimisation.learning_rate")
         _require_positive(self.matrix_learning_rate, "optimisation.matrix_learning_rate")
+        _require(
+            all(0 <= beta < 1 for beta in self.betas),
+            "optimisation.betas",
+            f"{list(self.betas)} must be at least 0 and below 1",
+        )
+        for name in ("weight_decay", "warmup_steps"):
+            _require_not_negative(getattr(self, name), f"optimisation.{name}")
         _require(0 <= self.decay_start <= 1, "optimisation.decay_start", "is a share between 0 and 1")
         _require(0 <= self.final_fraction <= 1, "optimisation.final_fraction", "is a share between 0 and 1")
         _require_positive(self.gradient_clip, "optimisation.gradient_clip")
@@ -398,10 +437,26 @@ class TrainingConfig:
             "training.micro_batches",
             f"{self.micro_batches} does not divide training.rows_per_step={self.rows_per_step}",
         )
-        _require(self.data_workers >= 0, "training.data_workers", f"{self.data_workers} must not be negative")
+        _require_not_negative(self.data_workers, "training.data_workers")
+        _require_device(self.device, "training.device")
+
+
+def check_shares(training: TrainingConfig, processes: int) -> None:
+    """Raises ``ConfigError`` if so many processes cannot have equal parts of a step."""
+    parts = processes * training.micro_batches
+    _require(
+        training.rows_per_step % parts == 0,
+        "training.rows_per_step",
+        f"{training.rows_per_step} rows cannot be divided among {processes} processes with "
+        f"training.micro_batches={training.micro_batches} each; use a multiple of {parts}",
+    )
 
 
 TASK_NAMES = ("colour", "digit", "count", "captioning", "text_core")
+CANDIDATES = 2048
+"""Most training samples that demonstrations are drawn from, as many as OpenFlamingo draws from."""
+WORLD_CANDIDATES = 512
+"""The same for the world: few enough that their image tokens are computed once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -449,6 +504,8 @@ class EvaluationConfig:
             _require_positive(getattr(self, name), f"evaluation.{name}")
         if self.every is not None:
             _require_positive(self.every, "evaluation.every")
+        _require_seed(self.seed, "evaluation.seed")
+        _require_device(self.device, "evaluation.device")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -484,19 +541,56 @@ class Config:
                 f"{self.connector.heads} does not divide decoder.width={self.decoder.width}, "
                 "the width in which attention_pool attends",
             )
-        if self.encoder.objective != "none":
-            pictured = tuple(name for name in tuple(self.data.sources) or SOURCE_NAMES if name != "text")
-            source = self.encoder.training.source
+        self._check_files()
+        self._check_encoder_training()
+        if self.evaluation.tasks != ("text_core",):
+            candidates = CANDIDATES if self.data.sources else min(WORLD_CANDIDATES, self.data.world.train_scenes)
             _require(
-                source in pictured,
-                "encoder.training.source",
-                f"{source!r} has no images here; use one of {', '.join(pictured)}",
-                written=source,
-                known=pictured,
+                max(self.evaluation.shots) <= candidates,
+                "evaluation.shots",
+                f"{max(self.evaluation.shots)} demonstrations cannot come from {candidates} candidates",
             )
-        if self.data.sources:
-            _require(
-                self.evaluation.tasks == ("captioning",),
-                "evaluation.tasks",
-                f"{list(self.evaluation.tasks)} cannot be asked of data.sources; files have [captioning] alone",
-            )
+
+    def _check_files(self) -> None:
+        if not self.data.sources:
+            return
+        _require(
+            self.evaluation.tasks == ("captioning",),
+            "evaluation.tasks",
+            f"{list(self.evaluation.tasks)} cannot be asked of data.sources; files have [captioning] alone",
+        )
+        _require(
+            bool(self._pictured),
+            "data.sources",
+            "has no images to ask about; add one of " + ", ".join(name for name in SOURCE_NAMES if name != "text"),
+        )
+        asked = self._pictured[0]
+        _require(
+            self.data.sources[asked].held_out > 0,
+            f"data.sources.{asked}.held_out",
+            "0 leaves nothing to ask about; give the validation and the test split a share",
+        )
+
+    def _check_encoder_training(self) -> None:
+        if self.encoder.objective == "none":
+            return
+        source = self.encoder.training.source
+        _require(
+            source in self._pictured,
+            "encoder.training.source",
+            f"{source!r} has no images here; use one of {', '.join(self._pictured)}",
+            written=source,
+            known=self._pictured,
+        )
+        _require(
+            self.encoder.objective != "aim" or self.image.num_patches > 1,
+            "encoder.objective",
+            f"aim predicts a patch from those before it, and image.resolution={self.image.resolution} with "
+            f"image.patch_size={self.image.patch_size} is a single one",
+        )
+
+    @property
+    def _pictured(self) -> tuple[str, ...]:
+        """The sources that have images, that which questions are asked about first."""
+        known = self.data.sources or SOURCE_NAMES
+        return tuple(name for name in SOURCE_NAMES if name in known and name != "text")

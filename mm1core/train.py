@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from mm1core.config import TrainingConfig
+from mm1core.config import check_shares
 from mm1core.data.open import Data, open_data
 from mm1core.data.rows import Batch, RowStream
 from mm1core.data.rows import steps as row_steps
-from mm1core.errors import ConfigError
 from mm1core.fit import Stop, fit
 from mm1core.loss import target_weights, weighted_sum
 from mm1core.model import ModelConfig, MultimodalModel, load_weights, save_model
@@ -28,7 +27,7 @@ def run(stage: PretrainStage, *, inputs: Mapping[str, Path], work: Path, stop: S
     Several processes that were joined (``mm1core.ranks``) train it together, to the same weights.
     """
     ranks = current()
-    _check_shares(stage.training, ranks)
+    check_shares(stage.training, ranks.count)
     data = open_data({role: path for role, path in inputs.items() if role != "encoder"})
     learner = Pretraining(stage, data, _start(stage, data, inputs.get("encoder")), ranks)
     scoring = stage.intermediate
@@ -98,16 +97,6 @@ class Pretraining:
             "documents": len(batch.names),
             "cut_documents": batch.cut,
         }
-
-
-def _check_shares(training: TrainingConfig, ranks: Ranks) -> None:
-    if training.rows_per_step % (ranks.count * training.micro_batches):
-        raise ConfigError(
-            "training.rows_per_step",
-            f"{training.rows_per_step} rows cannot be divided among {ranks.count} processes with "
-            f"training.micro_batches={training.micro_batches} each; use a multiple of "
-            f"{ranks.count * training.micro_batches}",
-        )
 
 
 def _start(stage: PretrainStage, data: Data, encoder: Path | None) -> MultimodalModel:

@@ -15,11 +15,10 @@ from itertools import islice
 
 import numpy as np
 
+from mm1core.config import CANDIDATES
 from mm1core.data.document import Part, Picture
 from mm1core.errors import DataError
 from mm1core.evaluation.task import Item, Task
-
-_CANDIDATES = 2048
 
 
 def demonstrations(task: Task, item: Item, *, shots: int, seed: int) -> tuple[tuple[Part, ...], ...]:
@@ -46,7 +45,7 @@ def demonstrations(task: Task, item: Item, *, shots: int, seed: int) -> tuple[tu
 
 @lru_cache(maxsize=16)
 def _candidates(seed: int, pool: int) -> tuple[int, ...]:
-    return tuple(islice(_order(f"{seed}/pool", pool), _CANDIDATES))
+    return tuple(islice(_order(f"{seed}/pool", pool), CANDIDATES))
 
 
 def _order(name: str, size: int) -> Iterator[int]:

@@ -13,7 +13,7 @@ from typing import get_args
 
 import numpy as np
 
-from mm1core.config import TASK_NAMES
+from mm1core.config import TASK_NAMES, WORLD_CANDIDATES
 from mm1core.data.document import Answer, Part, Picture, Text
 from mm1core.errors import DataError
 from mm1core.evaluation.cider import cider_d
@@ -23,8 +23,6 @@ from mm1core.world.build import read_images, read_world
 from mm1core.world.draws import Draws
 from mm1core.world.scene import SHAPES, Scene, Split, scene, size
 
-_POOL = 512
-"""Training scenes that demonstrations are chosen from; few enough that their image tokens are computed once."""
 _REFERENCES = 5
 """Reference captions of an item."""
 
@@ -58,7 +56,7 @@ class SceneTask:
 
     @property
     def pool(self) -> int:
-        return min(_POOL, self._world.train_scenes)
+        return min(WORLD_CANDIDATES, self._world.train_scenes)
 
     def demonstration(self, item: Item, candidate: int) -> tuple[Part, ...] | None:
         """See ``mm1core.evaluation.task.Task``; training scenes are never an item's own."""

@@ -1,6 +1,7 @@
 """Reading sweep files: what is right is understood, what is wrong is named with its line and the nearest right word."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -158,7 +159,7 @@ def test_a_wrong_word_is_answered_with_the_nearest_right_one(tmp_path, text, lin
         ("name: 'a b'\naxes: {training.steps: [1]}\n", 1, "name", "letter"),
         ("name: ../a\naxes: {training.steps: [1]}\n", 1, "name", "letter"),
         ("name: 3\naxes: {training.steps: [1]}\n", 1, "name", "text"),
-        ("name: a\n", None, "axes", "empty"),
+        ("name: a\n", 1, "axes", "empty"),
         ("name: a\naxes: {}\n", 2, "axes", "empty"),
         ("name: a\naxes: [training.steps]\n", 2, "axes", "mapping"),
         ("name: a\naxes:\n  training.steps: []\n", 3, "axes.training.steps", "no values"),
@@ -202,7 +203,7 @@ def test_a_wrong_word_is_answered_with_the_nearest_right_one(tmp_path, text, lin
         (GOOD + "design: {kind: random, arms: 0}\n", 3, "design.arms", "positive"),
         (GOOD + "design: {kind: search, arms: 3, pruner: median}\n", 3, "design.pruner", "evaluation.every"),
         (GOOD + "design: list\n", 2, "axes", "arms"),
-        ("name: a\ndesign: list\n", None, "arms", "no arm"),
+        ("name: a\ndesign: list\n", 1, "arms", "no arm"),
         (GOOD + "arms: {a: {}}\n", 3, "arms", "list"),
         (GOOD + "baseline: '1'\n", 3, "baseline", "takes the base"),
         (GOOD + "design: grid\nbaseline: {decoder.layers: 3}\n", 4, "baseline.decoder.layers", "no axis"),
@@ -237,6 +238,14 @@ def test_a_wrong_word_is_answered_with_the_nearest_right_one(tmp_path, text, lin
         ("", 1, None, "not a sweep"),
         ("name: a\n---\nname: b\n", 2, None, "malformed"),
         ("name: !python/object x\n", 1, "name", "tag"),
+        ("name: a\ntitle: '\0'\n", 2, None, "#x0000"),
+        ("name: a\nset: " + "[" * 3000, 2, None, "nested too deeply"),
+        (GOOD + "set:\n  training.steps: 9223372036854775808\n", 4, "set.training.steps", "64 bits"),
+        (GOOD + "set:\n  training.steps: " + "9" * 5000 + "\n", 4, None, "cannot be read"),
+        (GOOD + "set:\n  training.steps: 2020-99-99\n", 4, None, "cannot be read"),
+        ("a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+            f"{after}: &{after} [{', '.join(['*' + one] * 9)}]\n" for one, after in pairwise("abcdefghi")),
+         None, None, "more than 250,000"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_line_and_key(tmp_path, text, line, key, said):
@@ -371,7 +380,7 @@ def test_lines_of_nested_places(tmp_path):
         2,
         4,
         3,
-        None,
+        1,
     ]
 
 

@@ -13,11 +13,10 @@ import tiny_training as tiny
 import torch
 
 from mm1core import checkpoints, spool
-from mm1core.config import OptimisationConfig
+from mm1core.config import OptimisationConfig, check_shares
 from mm1core.errors import ConfigError, Interrupted
 from mm1core.fit import fit
-from mm1core.ranks import Ranks, current, joined
-from mm1core.train import _check_shares
+from mm1core.ranks import current, joined
 
 STEPS, ROWS = 5, 8
 CLOCK = ("_per_second", "step_seconds", "_cpu_percent", "_memory_gib")
@@ -116,9 +115,9 @@ def test_what_any_of_them_is_told_stops_all_and_another_number_goes_on(tmp_path,
 
 def test_rows_that_cannot_be_shared_out_are_refused():
     training = tiny.pretrain_stage(rows_per_step=8, micro_batches=2).training
-    _check_shares(training, Ranks(count=4))
+    check_shares(training, 4)
     with pytest.raises(ConfigError, match="multiple of 6") as refused:
-        _check_shares(training, Ranks(count=3))
+        check_shares(training, 3)
     assert refused.value.key == "training.rows_per_step"
 
 
