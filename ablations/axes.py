@@ -1,11 +1,12 @@
 """Reads the axes of a sweep: single or coupled keys, values with or without labels, and ranges."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from ablations.border import Refused, check
 from ablations.configuration import leaves, sections
-from ablations.errors import Problem, nearest
+from ablations.errors import Problem, nearest, shown
 from ablations.labels import plain_label
 from ablations.settings import read_settings, read_value, unknown_key
 from ablations.sweep import ARM_AXIS, Axis, AxisValue, Range, Setting
@@ -15,7 +16,7 @@ from ablations.yaml_lines import Document, Path_
 def read_axes(content: Any, document: Document, problems: list[Problem], *, drawn: bool) -> tuple[Axis, ...]:
     """The axes of a sweep; ``drawn`` says whether the design draws values, so that ranges are allowed."""
     if not isinstance(content, Mapping):
-        problems.append(document.problem(("axes",), f"{content!r} is not a mapping of keys to values"))
+        problems.append(document.problem(("axes",), f"{shown(content)} is not a mapping of keys to values"))
         return ()
     axes: list[Axis] = []
     owners: dict[str, str] = {}
@@ -75,22 +76,27 @@ def _axis(
     keys: tuple[str, ...], content: Any, document: Document, path: Path_, problems: list[Problem], *, drawn: bool
 ) -> Axis | None:
     name = ", ".join(keys)
-    if isinstance(content, Mapping) and {"low", "high"} <= content.keys() <= {"low", "high", "log", "step"}:
+    if isinstance(content, Mapping) and _is_range(content):
         if drawn:
             span = _range(keys, content, document, path, problems)
             return None if span is None else Axis(name=name, keys=keys, values=(), range=span, path=path)
-        if len(content) > 2:
-            problems.append(
-                document.problem(path, "a range needs `design: {kind: random, ...}` or `{kind: search, ...}`")
+        problems.append(
+            document.problem(
+                path,
+                "a range from low to high needs `design: {kind: random, ...}` or `{kind: search, ...}`; "
+                "for two values with labels take others than low and high",
             )
-            return None
+        )
+        return None
     if isinstance(content, Mapping):
         items = [(label, label, value) for label, value in content.items()]
     elif isinstance(content, list):
         items = [(None, index, value) for index, value in enumerate(content)]
     else:
         problems.append(
-            document.problem(path, f"{content!r} is not allowed", allowed="a list of values, or label: value pairs")
+            document.problem(
+                path, f"{shown(content)} is not allowed", allowed="a list of values, or label: value pairs"
+            )
         )
         return None
     if not items:
@@ -122,7 +128,7 @@ def _coupled(
         return None if setting is None else {keys[0]: setting}
     if not isinstance(raw, list) or len(raw) != len(keys):
         problems.append(
-            document.problem(place, f"{raw!r} is not allowed", allowed=f"a list of {len(keys)}: {', '.join(keys)}")
+            document.problem(place, f"{shown(raw)} is not allowed", allowed=f"a list of {len(keys)}: {', '.join(keys)}")
         )
         return None
     settings = {
@@ -131,6 +137,14 @@ def _coupled(
     }
     found = {key: setting for key, setting in settings.items() if setting is not None}
     return found if len(found) == len(keys) else None
+
+
+_ENDS, _SCALE = ("low", "high"), ("log", "step")
+
+
+def _is_range(content: Mapping[str, Any]) -> bool:
+    """Whether a mapping is meant as one, its keys perhaps misspelt: ``{low: 1, mid: 2, high: 3}`` are three labels."""
+    return all(end in content for end in _ENDS) and all(key in _ENDS or nearest(key, _SCALE) for key in content)
 
 
 def _range(
@@ -144,6 +158,12 @@ def _range(
         problems.append(document.problem(path, f"{keys[0]} is not a number; give a list of values"))
         return None
     integer = annotation is int
+    unknown = [key for key in content if key not in (*_ENDS, *_SCALE)]
+    for key in unknown:
+        near, allowed = nearest(key, _SCALE), ", ".join((*_ENDS, *_SCALE))
+        problems.append(document.problem((*path, key), "is not known in a range", allowed=allowed, nearest=near))
+    if unknown:
+        return None
     try:
         for end in ("low", "high"):
             check(annotation, content[end])
@@ -159,6 +179,8 @@ def _range(
         problems.append(document.problem(path, "a logarithmic range has no step"))
     elif span.step is not None and (span.step <= 0 or (integer and span.step != int(span.step))):
         problems.append(document.problem(path, f"step={content['step']} must be positive, and whole for integers"))
+    elif not isfinite((span.high - span.low) / (span.step or 1)):
+        problems.append(document.problem(path, "is too wide for its steps to be counted"))
     else:
         return span
     return None
@@ -174,7 +196,9 @@ def read_baseline(content: Any, axes: tuple[Axis, ...], document: Document, prob
         given = {axes[0].name: (None, content)}
     else:
         problems.append(
-            document.problem(path, f"{content!r} is not allowed", allowed=f"a label for each of {'; '.join(by_name)}")
+            document.problem(
+                path, f"{shown(content)} is not allowed", allowed=f"a label for each of {'; '.join(by_name)}"
+            )
         )
         return {}
     chosen: dict[str, str] = {}

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
+from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -14,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from ablations.configuration import FILLED_IN, Leaf
-from ablations.errors import nearest
+from ablations.errors import nearest, shown
 from mm1core.errors import ConfigError
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -44,7 +45,16 @@ def check(annotation: Any, value: Any) -> Any:
         checked = _adapter(annotation).validate_json(json.dumps(value))
     except ValidationError as error:
         raise _refused(annotation, value, error) from None
+    _require_finite(value, ())  # a type that leaves its values open lets through what has no canonical form
     return _plain(annotation, checked)
+
+
+def _require_finite(value: Any, inside: tuple[str | int, ...]) -> None:
+    if isinstance(value, float) and not isfinite(value):
+        raise Refused(f"{shown(value)} is not allowed", inside=inside, allowed=words(float))
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for place, item in items:
+        _require_finite(item, (*inside, place))
 
 
 @cache
@@ -94,7 +104,7 @@ def _refused(annotation: Any, value: Any, error: ValidationError) -> Refused:
         return Refused("is missing", inside=inside)
     found = first["input"] if inside else value
     near = nearest(found, get_args(hint)) if get_origin(hint) is Literal and isinstance(found, str) else None
-    return Refused(f"{_shown(found)} is not allowed", inside=inside, allowed=words(hint), near=near)
+    return Refused(f"{shown(found)} is not allowed", inside=inside, allowed=words(hint), near=near)
 
 
 def _hint_at(annotation: Any, inside: Sequence[str | int]) -> Any:
@@ -116,11 +126,6 @@ def _hint_at(annotation: Any, inside: Sequence[str | int]) -> Any:
 
 def _settable(kind: Any) -> list[str]:
     return [item.name for item in fields(kind) if item.name not in FILLED_IN]
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 _WORDS = {

@@ -3,10 +3,12 @@
 Every message says what, where, what is allowed and what to do. What is not an ``AblationError`` is a fault of ours.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 OK = 0
 UNEXPECTED = 1
@@ -80,6 +82,12 @@ class SweepError(AblationError):
     def __init__(self, problems: Problem | Sequence[Problem]) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def shown(value: Any) -> str:
+    """A value in a message, as it stands in YAML; cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def nearest(word: object, known: Iterable[str]) -> str | None:

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablations.configuration import DERIVED, leaves
-from ablations.errors import nearest
+from ablations.errors import nearest, shown
+
+_LONGEST = 1000
+"""Characters. What is longer is no condition that anybody reads, and can be nested beyond what Python interprets."""
 
 Get = Callable[[str], Any]
 """Looks a leaf's value up by its dotted key."""
@@ -46,22 +49,23 @@ class Expression:
         """Raises ``ExpressionError`` if the values cannot be compared, such as null with a number."""
         try:
             result = self.evaluate(get)
-        except (TypeError, ZeroDivisionError) as error:
+        except (TypeError, ArithmeticError, RecursionError) as error:
             values = ", ".join(f"{key}={get(key)!r}" for key in self.keys)
-            raise ExpressionError(f"{self.text!r} has no value for {values}: {error}") from None
+            raise ExpressionError(f"{shown(self.text)} has no value for {values}: {error}") from None
         if not isinstance(result, bool):
-            raise ExpressionError(f"{self.text!r} gives {result!r}, not true or false")
+            raise ExpressionError(f"{shown(self.text)} gives {shown(result)}, not true or false")
         return result
 
 
 def parse(text: str) -> Expression:
     """Raises ``ExpressionError`` with what is wrong and the nearest right spelling of an unknown name."""
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ExpressionError(f"{text!r} is not an expression: {getattr(error, 'msg', error)}") from None
+    if len(text) > _LONGEST:
+        raise ExpressionError(f"{shown(text)} has {len(text):,} characters", allowed=f"{_LONGEST:,}")
     keys: dict[str, None] = {}
-    evaluate = _interpret(tree.body, keys)
+    try:
+        evaluate = _interpret(ast.parse(text.strip(), mode="eval").body, keys)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ExpressionError(f"{shown(text)} is not an expression: {getattr(error, 'msg', error)}") from None
     return Expression(text=text, keys=tuple(keys), evaluate=evaluate)
 
 
@@ -115,7 +119,7 @@ def _interpret(node: ast.expr, keys: dict[str, None]) -> Evaluate:
             parts = [_interpret(item, keys) for item in (left, *others)]
             tests = [_COMPARE[type(how)] for how in hows]
             return lambda get: _chain(tests, [part(get) for part in parts])
-    raise ExpressionError(f"{ast.unparse(node)!r} is not allowed in a constraint", allowed=_ALLOWED)
+    raise ExpressionError(f"{shown(ast.unparse(node))} is not allowed in a constraint", allowed=_ALLOWED)
 
 
 def _chain(tests: list[Callable[[Any, Any], bool]], values: list[Any]) -> bool:
@@ -139,7 +143,7 @@ def _dotted(node: ast.expr) -> str:
         return f"{_dotted(node.value)}.{node.attr}"
     if isinstance(node, ast.Name):
         return node.id
-    raise ExpressionError(f"{ast.unparse(node)!r} is not allowed in a constraint", allowed=_ALLOWED)
+    raise ExpressionError(f"{shown(ast.unparse(node))} is not allowed in a constraint", allowed=_ALLOWED)
 
 
 def _key(key: str, keys: dict[str, None]) -> Evaluate:

@@ -45,7 +45,7 @@ def some_arms(sweep: Sweep, chains: Chains) -> tuple[Arm, ...]:
 
 def points(axes: Sequence[Axis], source: random.Random, most: int) -> Iterator[Point]:
     """Points in random order: each once if there are no more than ``most``, else as many draws."""
-    columns = [_column(axis) for axis in axes]
+    columns = [_column(axis, most) for axis in axes]
     if prod(map(len, columns)) <= most and all(columns):
         every = list(product(*columns))
         source.shuffle(every)
@@ -70,17 +70,16 @@ def short(number: float, span: Range) -> float:
     return min(max(float(f"{number:.6g}"), span.low), span.high)
 
 
-def _column(axis: Axis) -> Sequence[Any]:
-    """The values of an axis; none if they are a continuum."""
+def _column(axis: Axis, most: int) -> Sequence[Any]:
+    """The values of an axis; none if they are a continuum, or more than ``most``."""
     span = axis.range
     if span is None:
         return [value.label for value in axis.values]
-    if span.integer:
-        return range(int(span.low), int(highest(span)) + 1, int(span.step or 1))
-    if span.step is None:
+    step = 1 if span.step is None and span.integer else span.step
+    if step is None:
         return []
-    count = floor((span.high - span.low) / span.step + 1e-9) + 1
-    return [short(span.low + index * span.step, span) for index in range(count)]
+    count = floor((span.high - span.low) / step + 1e-9) + 1
+    return [short(span.low + index * step, span) for index in range(count)] if count <= most else []
 
 
 def _draw(axis: Axis, source: random.Random) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import mm1core
 from ablations.border import Refused, check_leaf
 from ablations.configuration import leaves, sections
-from ablations.errors import Problem, SweepError, nearest
+from ablations.errors import Problem, SweepError, nearest, shown
 from ablations.sweep import Setting
 from ablations.yaml_lines import Document, Path_, read_yaml
 
@@ -33,12 +33,20 @@ def read_base(reference: str, document: Document, path: Path_, *, seen: tuple[Pa
         return {}
     if not isinstance(base.content, dict):
         raise SweepError(Problem(file=file, line=1, problem="is not a mapping of sections", allowed=_top_level()))
+    if {"axes", "arms", "design"} & base.content.keys():
+        raise SweepError(
+            document.problem(
+                path,
+                f"{reference} is a sweep; name the base that it starts from, and copy what it sets",
+                allowed=_bases(),
+            )
+        )
     content = dict(base.content)
     above: dict[str, Setting] = {}
     if "extends" in content:
         extended = content.pop("extends")
         if not isinstance(extended, str):
-            raise SweepError(base.problem(("extends",), f"{extended!r} is not a preset or a file"))
+            raise SweepError(base.problem(("extends",), f"{shown(extended)} is not a preset or a file"))
         above = read_base(extended, base, ("extends",), seen=(*seen, file.resolve()))
     problems: list[Problem] = []
     own = read_settings(content, base, (), problems)
@@ -53,7 +61,7 @@ def read_settings(content: Any, document: Document, path: Path_, problems: list[
     if content is None:
         return found
     if not isinstance(content, Mapping):
-        problems.append(document.problem(path, f"{content!r} is not a mapping of configuration keys to values"))
+        problems.append(document.problem(path, f"{shown(content)} is not a mapping of configuration keys to values"))
         return found
     _read_into(found, "", content, document, path, problems)
     return found
@@ -79,7 +87,7 @@ def _read_into(
                 _read_into(found, key + ".", value or {}, document, place, problems)
             else:
                 problems.append(
-                    document.problem(place, f"{value!r} is not allowed: {key} is a section", allowed=_within(key))
+                    document.problem(place, f"{shown(value)} is not allowed: {key} is a section", allowed=_within(key))
                 )
         else:
             problems.append(unknown_key(key, document, place))
@@ -124,6 +132,10 @@ def _top_level() -> str:
     return "keys in " + ", ".join(section for section in sections() if "." not in section)
 
 
+def _bases() -> str:
+    return ", ".join(presets()) + ", or the path of a configuration file"
+
+
 def _locate(reference: str, document: Document, path: Path_) -> Path:
     known = presets()
     if reference in known:
@@ -138,7 +150,7 @@ def _locate(reference: str, document: Document, path: Path_) -> Path:
         document.problem(
             path,
             f"{reference!r} is no preset",
-            allowed=", ".join(known) + ", or the path of a YAML file",
+            allowed=_bases(),
             nearest=nearest(reference, known),
         )
     )

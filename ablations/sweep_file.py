@@ -9,7 +9,7 @@ from typing import Any, Literal, get_type_hints
 from ablations.axes import read_arms, read_axes, read_baseline
 from ablations.border import Refused, check
 from ablations.data_files import axis_with_fingerprints, with_fingerprints
-from ablations.errors import Problem, SweepError, nearest
+from ablations.errors import Problem, SweepError, nearest, shown
 from ablations.expression import Expression, ExpressionError, parse
 from ablations.points import highest
 from ablations.settings import read_base, read_settings
@@ -156,7 +156,9 @@ def _design(raw: Any, document: Document, problems: list[Problem]) -> Design | N
     kind = raw.get("kind") if isinstance(raw, Mapping) else raw
     if not isinstance(kind, str) or kind not in DESIGNS:
         problems.append(
-            document.problem(path, f"{kind!r} is no design", allowed=", ".join(DESIGNS), nearest=nearest(kind, DESIGNS))
+            document.problem(
+                path, f"{shown(kind)} is no design", allowed=", ".join(DESIGNS), nearest=nearest(kind, DESIGNS)
+            )
         )
         return None
     options = {name: value for name, value in raw.items() if name != "kind"} if isinstance(raw, Mapping) else {}

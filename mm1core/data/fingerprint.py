@@ -27,7 +27,7 @@ def expand(paths: Iterable[str], *, key: str) -> list[Path]:
                 if folder.is_dir()
                 else f"there is no folder {folder}"
             )
-            raise ConfigError(key, f"{pattern} matches no file ({where}; relative to {Path.cwd()}); correct the path")
+            raise ConfigError(key, f"{pattern} matches no file ({where}); correct the path")
         found.update(dict.fromkeys(files))
     return sorted(found, key=lambda path: (path.name, path))
 

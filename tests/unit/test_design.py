@@ -209,6 +209,11 @@ def test_random_arms_are_distinct_and_fulfil_the_constraints(tmp_path):
         arms(tmp_path, text + "design: {kind: random, arms: 4}\n")
 
 
+def test_a_range_of_more_steps_than_can_be_counted_is_drawn_from(tmp_path):
+    text = "name: a\naxes: {connector.scale: {low: 0, high: 1, step: 1.0e-15}}\ndesign: {kind: search, arms: 2}\n"
+    assert len({arm.key for arm in some_arms(read(tmp_path, text), Chains())}) > 2
+
+
 @given(
     st.floats(1e-3, 1e3),
     st.floats(1.001, 1e3),

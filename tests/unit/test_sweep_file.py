@@ -111,9 +111,11 @@ def test_search_with_ranges(tmp_path):
     assert sweep.axes[2].range is None
 
 
-def test_low_and_high_can_be_labels_in_a_grid(tmp_path):
-    sweep = read(tmp_path, "name: a\naxes: {optimisation.learning_rate: {low: 1e-4, high: 1e-2}}\ndesign: grid\n")
-    assert [value.label for value in sweep.axes[0].values] == ["low", "high"]
+@pytest.mark.parametrize("design", ["grid", "{kind: search, arms: 2}"])
+def test_low_and_high_are_labels_beside_others(tmp_path, design):
+    rates = "{low: 1e-4, middle: 1e-3, high: 1e-2}"
+    sweep = read(tmp_path, f"name: a\naxes: {{optimisation.learning_rate: {rates}}}\ndesign: {design}\n")
+    assert [value.label for value in sweep.axes[0].values] == ["low", "middle", "high"]
 
 
 GOOD = "name: a\naxes: {training.steps: [1, 2]}\n"
@@ -138,6 +140,8 @@ GOOD = "name: a\naxes: {training.steps: [1, 2]}\n"
         (GOOD + "objective: {direction: maximise}\n", 3, "objective.direction", "maximize"),
         (GOOD + "figures: [conector]\n", 3, "figures.0", "connector"),
         (GOOD + "constraints: [conector.num_tokens < 3]\n", 3, "constraints.0", "connector.num_tokens"),
+        ("name: a\naxes:\n  decoder.layers: {low: 1, high: 4, lgo: true}\ndesign: {kind: search, arms: 2}\n", 3,
+         "axes.decoder.layers.lgo", "log"),
         (GOOD + "resources: {gpu: 1}\n", 3, "resources.gpu", "gpus"),
         (GOOD + "set:\n  data.mix: {captoins: 1}\n", 4, "set.data.mix.captoins", "captions"),
         (GOOD + "set:\n  evaluation.tasks: [color]\n", 4, "set.evaluation.tasks", "colour"),
@@ -190,6 +194,9 @@ def test_a_wrong_word_is_answered_with_the_nearest_right_one(tmp_path, text, lin
         ("name: a\naxes:\n  training.steps: [1]\n  training.steps, data.row_tokens: [[1, 160]]\n", 4,
          "axes.training.steps, data.row_tokens", "already"),
         ("name: a\naxes:\n  training.steps: {low: 1, high: 9, log: true}\n", 3, "axes.training.steps", "random"),
+        ("name: a\naxes:\n  training.steps: {low: 1, high: 9}\ndesign: grid\n", 3, "axes.training.steps", "random"),
+        ("name: a\naxes:\n  connector.scale: {low: 0, high: 1.0e+300, step: 1.0e-300}\n"
+         "design: {kind: search, arms: 2}\n", 3, "axes.connector.scale", "too wide"),
         ("name: a\naxes:\n  training.steps: {low: 9, high: 1}\ndesign: {kind: random, arms: 2}\n", 3,
          "axes.training.steps", "below"),
         ("name: a\naxes:\n  optimisation.weight_decay: {low: 0, high: 1, log: true}\n"
@@ -215,6 +222,11 @@ def test_a_wrong_word_is_answered_with_the_nearest_right_one(tmp_path, text, lin
         (GOOD + "resources: {memory: lots}\n", 3, "resources.memory", "64G"),
         (GOOD + "resources: {time: '4'}\n", 3, "resources.time", "hours"),
         (GOOD + "constraints: [image.resolution]\n", 3, "constraints.0", "true or false"),
+        (GOOD + "constraints: ['1" + "0" * 400 + " / 3 > 1']\n", 3, "constraints.0", "no value"),
+        (GOOD + "constraints: ['" + "-" * 5000 + "1 < 3']\n", 3, "constraints.0", "5,005 characters; allowed: 1,000"),
+        (GOOD + "constraints: ['" + "-" * 990 + "1 < 3']\n", 3, "constraints.0", "recursion"),
+        (GOOD + "set: {decoder.extra: {dropout: .nan}}\n", 3, "set.decoder.extra.dropout", "finite"),
+        (GOOD + "set: {decoder.extra: {a: [1, -.inf]}}\n", 3, "set.decoder.extra.a.1", "finite"),
         (GOOD + "constraints: ['training.steps < 5']\n", 3, "constraints", "forbid"),
         (GOOD + "design: grid\nconstraints: ['training.steps > 5']\n", 4, "constraints", "no arm"),
         (GOOD + "constraints: ['image.acuity > 5']\n", 3, "constraints.0", "no value"),
@@ -298,6 +310,21 @@ def test_mistakes_in_a_base_are_placed_there(tmp_path):
     write(tmp_path, "image: {resolution: 50}\n", name="base.yaml")
     found = only(tmp_path, "name: a\nbase: base.yaml\naxes: {decoder.layers: [1]}\n")
     assert (found.file, found.line, found.key) == (base, 1, "image.resolution")
+
+
+def test_a_sweep_is_no_base(tmp_path):
+    write(tmp_path, GOOD, name="other.yaml")
+    found = only(tmp_path, "name: a\nbase: other.yaml\naxes: {decoder.layers: [1]}\n")
+    assert (found.line, found.key) == (2, "base")
+    assert "is a sweep" in found.problem
+
+
+@pytest.mark.parametrize("key", ["axes", "set", "constraints"])
+def test_a_long_mistake_is_not_repeated_whole(tmp_path, key):
+    for long in ("[" + "connector, " * 2000 + "]", f"'{'connector + ' * 2000}'"):
+        content = f"[{long}]" if key == "constraints" else long
+        text = f"name: a\n{'' if key == 'axes' else 'axes: {decoder.layers: [1]}'}\n{key}: {content}\n"
+        assert len(str(only(tmp_path, text))) < 500
 
 
 def test_a_base_that_extends_itself(tmp_path):
