@@ -74,14 +74,6 @@ DERIVED: Mapping[str, Callable[[Callable[[str], Any]], Any]] = {
 """Keys that can be read in constraints but not set: computed from leaves, before the configuration is checked."""
 
 
-def value_at(config: Config, key: str) -> Any:
-    """The value of a leaf in a configuration."""
-    value: Any = config
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value
-
-
 class ConfigBuilder:
     """Builds configurations that share a base, and shares the sections that equal settings give.
 

@@ -8,12 +8,6 @@ from ablations.errors import Problem
 from ablations.expression import Expression
 from ablations.yaml_lines import Document, Path_
 
-FIGURES = ("connector", "data_mix", "encoder", "learning_rate")
-"""The figures a sweep can ask for by name; effects and tables are always in the report."""
-
-FIGURE_AXES = {"connector": "connector.kind", "encoder": "encoder.objective"}
-"""What must vary for a figure that stands on one key."""
-
 ARM_AXIS = "arm"
 """Name of the axis that stands for the arms of a ``list``."""
 

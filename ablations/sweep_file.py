@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 from ablations.axes import read_arms, read_axes, read_baseline
 from ablations.border import Refused, check
@@ -15,7 +15,6 @@ from ablations.points import highest
 from ablations.settings import read_base, read_settings
 from ablations.sweep import (
     DESIGNS,
-    FIGURE_AXES,
     ArmList,
     Axis,
     Design,
@@ -30,6 +29,8 @@ from ablations.sweep import (
 )
 from ablations.yaml_lines import Document, Path_, read_yaml
 from mm1core.data.fingerprint import digest
+from reports.figures import SHOWS
+from reports.figures import Name as Figure
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 TIME = re.compile(r"(\d+-)?\d+:[0-5]\d:[0-5]\d")
@@ -64,7 +65,7 @@ class SweepFile:
     """The number that a search improves and that tables lead with."""
     resources: Resources = field(default_factory=Resources)
     """What one trial asks for."""
-    figures: tuple[Literal["connector", "data_mix", "encoder", "learning_rate"], ...] = ()
+    figures: tuple[Figure, ...] = ()
     """Figures in the paper's style, beside the effects and tables that every report has."""
     margin: float = 1.0
     """Points (hundredths of a score) by which two arms may differ and still count as alike: what a report calls
@@ -262,12 +263,12 @@ def _check_rest(
     require(raw.margin > 0, ("margin",), f"{raw.margin:g} must be positive: no two arms are exactly alike")
     keys = {key for axis in axes for key in axis.keys}
     for index, name in enumerate(raw.figures):
-        needed = FIGURE_AXES.get(name)
         require(
-            needed is None or needed in keys,
+            not keys.isdisjoint(SHOWS[name]),
             ("figures", index),
-            f"{name} needs {needed} to vary, and no axis does that",
+            f"{name} needs {' or '.join(SHOWS[name])} to vary, and no axis does that",
         )
+        require(name not in raw.figures[:index], ("figures", index), f"the figure {name} is given twice")
     if isinstance(design, Search) and design.pruner != "none":
         every = settings.get("evaluation.every")
         require(

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from reports.figures import SHOWS
 from reports.frame import Arm, Measure, Results
 
-RATES = ("optimisation.learning_rate", "optimisation.matrix_learning_rate")
+RATES = SHOWS["learning_rate"]
 """Keys that a rate is searched by; the first one that an axis sets."""
 _BEST = "eval/eight_shot"
 """The measure by which the paper chose."""

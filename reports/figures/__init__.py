@@ -1,4 +1,15 @@
 """One figure a module, each in the style of the paper."""
 
-NAMES = ("connector", "data_mix", "encoder", "learning_rate")
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+Name = Literal["connector", "data_mix", "encoder", "learning_rate"]
 """What a sweep may ask for under ``figures``."""
+NAMES: tuple[Name, ...] = get_args(Name)
+SHOWS: Mapping[Name, tuple[str, ...]] = {
+    "connector": ("connector.kind",),
+    "data_mix": ("data.mix",),
+    "encoder": ("encoder.objective",),
+    "learning_rate": ("optimisation.learning_rate", "optimisation.matrix_learning_rate"),
+}
+"""The keys of the configuration of which one varies in such a figure."""
