@@ -39,7 +39,7 @@ def design_arms(sweep: Sweep, chains: Chains) -> tuple[Arm, ...]:
     if isinstance(sweep.design, OneAtATime):
         return _one_at_a_time(builder)
     if isinstance(sweep.design, Random):
-        return _random(builder, sweep.design)
+        return _random(builder, sweep.design, chains)
     return _grid(builder)
 
 
@@ -97,7 +97,7 @@ def _grid(builder: ArmBuilder) -> tuple[Arm, ...]:
     return _compared(_distinct(arms, sweep), sweep, builder)
 
 
-def _random(builder: ArmBuilder, design: Random) -> tuple[Arm, ...]:
+def _random(builder: ArmBuilder, design: Random, chains: Chains) -> tuple[Arm, ...]:
     sweep = builder.sweep
     source = random.Random(design.seed)
     arms: dict[str, Arm] = {}
@@ -105,7 +105,7 @@ def _random(builder: ArmBuilder, design: Random) -> tuple[Arm, ...]:
         combination = {axis.name: _draw(axis, source, sweep) for axis in sweep.axes}
         if builder.allowed(combination):
             arm = builder.arm(combination)
-            arms.setdefault(arm.key, arm)
+            arms.setdefault(chains.chain(arm.config, sweep.seeds[0])[-1].key, arm)  # of what is the same work, one
         if len(arms) == design.arms:
             return _compared(list(arms.values()), sweep, builder)
     raise SweepError(

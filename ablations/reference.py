@@ -23,7 +23,16 @@ from ablations.schema import documentation, leaf_documentation
 from ablations.stages import Chains
 from ablations.sweep import DESIGNS, Objective, Range, Resources
 from ablations.sweep_file import SweepFile
-from mm1core.config import Config, DataConfig, EncoderConfig, EncoderTrainingConfig, EvaluationConfig, FilesConfig
+from mm1core.config import (
+    Config,
+    ConnectorConfig,
+    DataConfig,
+    EncoderConfig,
+    EncoderTrainingConfig,
+    EvaluationConfig,
+    FilesConfig,
+    OptimisationConfig,
+)
 from mm1core.stages import KINDS
 
 _INTRODUCTION = """\
@@ -37,7 +46,7 @@ _CONFIGURATION = """
 Keys of `set`, of `axes` and of configuration files. **Counts in** names the stages whose own key changes with the
 value; everything after them in the chain follows, because a key holds the keys of its inputs. *content*: the name of
 the file does not count, what is in it does. *no*: the value changes how work is run and not its result; it can be set,
-and it is no axis."""
+and it is no axis. A key that belongs to one kind, objective or optimizer counts with that one alone."""
 
 
 def reference() -> str:
@@ -106,7 +115,7 @@ def _counts(leaf: Leaf) -> str:
 
 
 def _stages_that_hold(leaf: Leaf) -> list[str]:
-    """The kinds of stages whose own configuration changes with the leaf, whether data comes from the world or files."""
+    """The kinds of stages whose own configuration changes with the leaf, in whichever of the starts."""
     changed = set()
     for start in _starts():
         config = deepcopy(start)
@@ -122,12 +131,22 @@ def _stages_that_hold(leaf: Leaf) -> list[str]:
 
 
 @cache
-def _starts() -> tuple[Config, Config]:
+def _starts() -> tuple[Config, ...]:
+    """Configurations in one of which, at least, each key has its effect."""
     files = FilesConfig(format="webdataset", paths=("a.tar",), fingerprint="a")
-    return Config(), Config(
-        encoder=EncoderConfig(training=EncoderTrainingConfig(source="captions")),
-        data=DataConfig(sources={"captions": files}, mix={"captions": 1.0}),
-        evaluation=EvaluationConfig(tasks=("captioning",)),
+    return (
+        Config(),
+        Config(
+            encoder=EncoderConfig(training=EncoderTrainingConfig(source="captions")),
+            data=DataConfig(sources={"captions": files}, mix={"captions": 1.0}),
+            evaluation=EvaluationConfig(tasks=("captioning",)),
+        ),
+        Config(
+            encoder=EncoderConfig(objective="aim"),
+            connector=ConnectorConfig(kind="attention_pool"),
+            optimisation=OptimisationConfig(optimizer="adamw"),
+        ),
+        Config(connector=ConnectorConfig(kind="c_abstractor")),
     )
 
 
@@ -148,7 +167,7 @@ def _other(leaf: Leaf, value: Any) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
-        return 2 * value + (value == 0)
+        return 1 if value == 0 else 4 * value if isinstance(value, int) else value / 2
     if isinstance(value, str):
         return "cpu" if leaf.name == "device" else value + "x"
     if isinstance(value, tuple):

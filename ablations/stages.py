@@ -1,10 +1,11 @@
 """From one configuration and a seed to the chain of stages that makes its scores, each with its key.
 
 Pure: no disk, clock, environment or torch. A stage's configuration holds only what its inputs do not already stand
-for, so arms that differ later in the chain share what comes earlier.
+for, so arms that differ later in the chain share what comes earlier; and what has no effect in it, such as the heads of
+a connector without attention, is at its default, so arms that differ in nothing else are seen to be the same work.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -12,10 +13,12 @@ from typing import Any, TypeVar
 from ablations.identity import Encoder, digest, key_of_text
 from mm1core.config import (
     Config,
+    ConnectorConfig,
     DataConfig,
     EncoderConfig,
     EncoderTrainingConfig,
     EvaluationConfig,
+    OptimisationConfig,
     TokenizerConfig,
     TrainingConfig,
     WorldConfig,
@@ -68,10 +71,10 @@ class Chains:
             PretrainStage(
                 image=config.image,
                 encoder=self._once(_bare_encoder, config.encoder),
-                connector=config.connector,
+                connector=self._once(_used_connector, config.connector),
                 decoder=config.decoder,
                 data=self._once(_bare_data, config.data),
-                optimisation=config.optimisation,
+                optimisation=self._once(_used_optimisation, config.optimisation),
                 training=config.training,
                 seed=seed,
                 intermediate=config.evaluation if config.evaluation.every is not None else None,
@@ -115,7 +118,9 @@ class Chains:
         def build() -> Stage:
             stage = EncoderStage(
                 image=config.image,
-                encoder=replace(encoder, seed=None, frozen=EncoderConfig.frozen),
+                encoder=replace(
+                    encoder, seed=None, frozen=EncoderConfig.frozen, training=_used_encoder_training(encoder)
+                ),
                 seed=own_seed,
                 training=_encoder_execution(config.training),
             )
@@ -145,6 +150,32 @@ Result = TypeVar("Result")
 
 def _bare_encoder(encoder: EncoderConfig) -> EncoderConfig:
     return replace(encoder, objective=EncoderConfig.objective, training=EncoderTrainingConfig(), seed=None)
+
+
+_IDLE_IN_CONNECTOR = {
+    "average_pool": ("heads", "width", "depth", "mlp_depth"),
+    "attention_pool": ("width", "depth", "mlp_depth"),
+    "c_abstractor": ("heads",),
+}
+_IDLE_IN_OPTIMISATION = {"muon": ("weight_decay",), "adamw": ("matrix_learning_rate",)}
+_IDLE_IN_ENCODER_TRAINING = {"clip": ("head_layers",), "aim": ("text_layers",)}
+"""Fields that nothing reads, by the kind, the optimizer and the objective."""
+
+
+def _used_connector(connector: ConnectorConfig) -> ConnectorConfig:
+    return _at_defaults(connector, _IDLE_IN_CONNECTOR[connector.kind])
+
+
+def _used_optimisation(optimisation: OptimisationConfig) -> OptimisationConfig:
+    return _at_defaults(optimisation, _IDLE_IN_OPTIMISATION[optimisation.optimizer])
+
+
+def _used_encoder_training(encoder: EncoderConfig) -> EncoderTrainingConfig:
+    return _at_defaults(encoder.training, _IDLE_IN_ENCODER_TRAINING[encoder.objective])
+
+
+def _at_defaults(section: Any, names: Sequence[str]) -> Any:
+    return replace(section, **{name: getattr(type(section), name) for name in names})
 
 
 def _bare_data(data: DataConfig) -> DataConfig:

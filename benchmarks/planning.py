@@ -18,7 +18,7 @@ axes:
   connector.kind: [average_pool, attention_pool, c_abstractor]
   image.resolution, connector.num_tokens: [[16, 4], [24, 4], [48, 4], [48, 9]]
   optimisation.learning_rate: [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3, 7e-3]
-  optimisation.weight_decay: [0, 1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3, 7e-3, 8e-3, 9e-3]
+  data.answer_weight: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
   decoder.layers: [1, 2, 3, 4]
 design: grid
 constraints: ["connector.num_tokens <= image.num_patches"]

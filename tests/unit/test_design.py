@@ -148,6 +148,8 @@ def test_a_list_is_its_arms(tmp_path):
             4,
             "no effect",
         ),
+        ("name: a\naxes:\n  optimisation.weight_decay: [0.0, 0.1]\n", 3, "no effect"),
+        ("name: a\naxes:\n  connector.heads: [2, 4]\n", 3, "no effect"),
     ],
 )
 def test_arms_that_are_the_same_work_are_a_mistake(tmp_path, text, line, said):
@@ -212,6 +214,13 @@ def test_random_arms_are_distinct_and_fulfil_the_constraints(tmp_path):
 def test_a_range_of_more_steps_than_can_be_counted_is_drawn_from(tmp_path):
     text = "name: a\naxes: {connector.scale: {low: 0, high: 1, step: 1.0e-15}}\ndesign: {kind: search, arms: 2}\n"
     assert len({arm.key for arm in some_arms(read(tmp_path, text), Chains())}) > 2
+
+
+def test_random_arms_differ_in_what_has_an_effect(tmp_path):
+    text = "name: a\naxes: {connector.kind: [average_pool, attention_pool], connector.heads: [1, 2, 4]}\n"
+    assert len(arms(tmp_path, text + "design: {kind: random, arms: 4}\n")) == 4
+    with pytest.raises(SweepError, match="4 different"):
+        arms(tmp_path, text + "design: {kind: random, arms: 5}\n")
 
 
 @given(

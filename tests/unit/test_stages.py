@@ -138,9 +138,39 @@ def test_every_identity_field_of_a_configuration_changes_the_trial():
         if key in skipped or not leaf.identity:
             continue
         value = OTHER[key] if key in OTHER else other(FIXED[key])
-        trial = keys(ConfigBuilder(FIXED | {key: value}).build({}))["evaluate"]
+        start = FIXED | USED_WITH.get(key, {})
+        if key in USED_WITH:
+            assert keys(ConfigBuilder(FIXED | {key: value}).build({})) == GOLDEN, f"{key} has no effect here"
+            assert keys(ConfigBuilder(start | {key: value}).build({})) != keys(ConfigBuilder(start).build({}))
+        trial = keys(ConfigBuilder(start | {key: value}).build({}))["evaluate"]
         assert trial not in seen, f"{key} gives the same trial as {seen[trial]}"
         seen[trial] = key
+
+
+USED_WITH: dict[str, dict[str, Any]] = {
+    "connector.heads": {"connector.kind": "attention_pool"},
+    "connector.width": {"connector.kind": "c_abstractor"},
+    "connector.depth": {"connector.kind": "c_abstractor"},
+    "connector.mlp_depth": {"connector.kind": "c_abstractor"},
+    "optimisation.weight_decay": {"optimisation.optimizer": "adamw"},
+    "encoder.training.head_layers": {"encoder.objective": "aim"},
+}
+"""What must be chosen for a field to have an effect that it has not in the fixed configuration."""
+
+
+@pytest.mark.parametrize(
+    ("start", "change"),
+    [
+        ({"connector__kind": "attention_pool"}, {"connector__width": 32, "connector__depth": 2}),
+        ({"connector__kind": "attention_pool"}, {"connector__mlp_depth": 1}),
+        ({"connector__kind": "c_abstractor"}, {"connector__heads": 2}),
+        ({"optimisation__optimizer": "adamw"}, {"optimisation__matrix_learning_rate": 0.5}),
+        ({"encoder__objective": "aim"}, {"encoder__training__text_layers": 3}),
+        ({"encoder__objective": "none"}, {"encoder__training__steps": 3}),
+    ],
+)
+def test_what_nothing_reads_changes_no_key(start, change):
+    assert keys(fixed_config(**start, **change)) == keys(fixed_config(**start)) != keys()
 
 
 OTHER: dict[str, Any] = {
@@ -153,6 +183,7 @@ OTHER: dict[str, Any] = {
     "encoder.seed": 5,
     "encoder.training.source": "captions",
     "connector.kind": "attention_pool",
+    "connector.heads": 8,
     "connector.num_tokens": 4,
     "decoder.architecture": "llama",
     "decoder.heads": 8,
