@@ -94,7 +94,9 @@ class SearchDriver:
             self._exhausted = True
         else:
             raise SweepError(
-                self._sweep.document.problem(("axes",), f"not one of {DRAWS:,} points is an arm; widen the constraints")
+                self._sweep.document.problem(
+                    ("axes",), f"not one of {DRAWS:,} points is allowed and can be run; loosen the constraints"
+                )
             )
 
     def _take_in(self, arms: Sequence[SearchArm], dispatcher: Dispatcher) -> None:

@@ -240,7 +240,7 @@ def _check_rest(
     require(
         NAME.fullmatch(raw.name) is not None,
         ("name",),
-        f"{raw.name!r} must begin with a letter or digit and hold only letters, digits, _, - and . (at most 100)",
+        f"{shown(raw.name)} must begin with a letter or digit and hold only letters, digits, _, - and . (at most 100)",
     )
     require(len(raw.seeds) > 0, ("seeds",), "is empty; give at least one seed")
     for index, seed in enumerate(raw.seeds):
