@@ -21,6 +21,7 @@ from ruamel.yaml.reader import ReaderError
 from ablations.errors import Problem, SweepError, nearest
 
 _DEEPEST = 50
+_TOO_DEEP = f"is nested too deeply; {_DEEPEST} levels are allowed"
 _MOST_PLACES = 250_000
 """Keys and items of a file, each alias counted as what it stands for."""
 
@@ -81,8 +82,7 @@ def read_yaml(file: Path) -> Document:
         mark = error.problem_mark or error.context_mark
         place = mark.line + 1 if mark else None
         if isinstance(error, MaxDepthExceededError):
-            problem = f"is nested too deeply; {_DEEPEST} levels are allowed"
-            raise SweepError(Problem(file=file, line=place, problem=problem)) from None
+            raise SweepError(Problem(file=file, line=place, problem=_TOO_DEEP)) from None
         problem = (error.problem or "").splitlines()[0]
         if twice := re.match('found duplicate key "(.*?)"', problem):
             raise SweepError(Problem(file=file, line=place, key=twice[1], problem="is given twice")) from None
@@ -109,6 +109,8 @@ def _plain(node: Any, path: Path_, lines: dict[Path_, int], file: Path, above: t
     if isinstance(node, CommentedMap | CommentedSeq):
         if id(node) in above:
             raise _refusal(file, node.lc.line, path, "contains itself")
+        if len(above) == _DEEPEST:  # by aliases, which the parser does not follow
+            raise _refusal(file, node.lc.line, (), _TOO_DEEP)
         above = (*above, id(node))
     if len(lines) > _MOST_PLACES:
         raise SweepError(Problem(file=file, problem=f"holds more than {_MOST_PLACES:,} keys and items"))

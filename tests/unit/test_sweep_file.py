@@ -262,6 +262,7 @@ def test_a_wrong_word_is_answered_with_the_nearest_right_one(tmp_path, text, lin
         ("a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
             f"{after}: &{after} [{', '.join(['*' + one] * 9)}]\n" for one, after in pairwise("abcdefghi")),
          None, None, "more than 250,000"),
+        ("a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 100)), 1, None, "nested too deeply"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_line_and_key(tmp_path, text, line, key, said):
