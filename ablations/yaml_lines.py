@@ -91,6 +91,9 @@ def read_yaml(file: Path) -> Document:
         line = text.count("\n", 0, error.position) + 1
         problem = f"malformed YAML: {str(error).splitlines()[0]}"
         raise SweepError(Problem(file=file, line=line, problem=problem)) from None
+    except Exception as error:  # whatever the library makes of a tag or a key that does not fit
+        problem = f"malformed YAML: a tag or a key that does not fit ({error})"
+        raise SweepError(Problem(file=file, problem=problem)) from None
     return Document(file=file, content=_plain(loaded, (), lines, file, ()), lines=lines)
 
 

@@ -254,6 +254,8 @@ def test_a_wrong_word_is_answered_with_the_nearest_right_one(tmp_path, text, lin
         ("", 1, None, "not a sweep"),
         ("name: a\n---\nname: b\n", 2, None, "malformed"),
         ("name: !python/object x\n", 1, "name", "tag"),
+        ("name: a\nseeds: !!set 1\n", None, None, "does not fit"),
+        ("name: a\n? axes: [a]\n", None, None, "does not fit"),
         ("name: a\ntitle: '\0'\n", 2, None, "#x0000"),
         ("name: a\nset: " + "[" * 3000, 2, None, "nested too deeply"),
         (GOOD + "set:\n  training.steps: 9223372036854775808\n", 4, "set.training.steps", "64 bits"),
