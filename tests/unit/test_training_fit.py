@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import threading
 from pathlib import Path
@@ -99,6 +100,24 @@ def test_stopped_at_every_step_equals_undisturbed(tmp_path, undisturbed):
     )  # the last step is not interrupted: there is nothing left to do
     assert_same(model, undisturbed[0])
     assert metrics(tmp_path) == undisturbed[2]
+
+
+def test_whatever_the_damage_a_checkpoint_is_set_aside(tmp_path):
+    """Some flipped bits torch.load would take for weights, and of some it would raise what nobody expects."""
+    with pytest.raises(Interrupted):
+        train(tmp_path, stop=after_calls(2, lambda: "preempted"))
+    newest = tmp_path / "checkpoints" / "step-00000002.ckpt"
+    whole = newest.read_bytes()
+    dice = random.Random(0)
+    for damage in range(1000):
+        content = bytearray(whole)
+        if damage % 10 == 0:
+            del content[dice.randrange(len(content)) :]
+        else:  # every second one at the end, where the members are listed
+            content[dice.randrange(len(content) - 20_000 if damage % 2 else 0, len(content))] ^= 1 << dice.randrange(8)
+        newest.write_bytes(content)
+        assert checkpoints.load_newest(newest.parent) is None
+        assert newest.with_name("step-00000002.ckpt.corrupt").read_bytes() == content
 
 
 def test_a_corrupt_checkpoint_costs_work_but_not_the_result(tmp_path, undisturbed):

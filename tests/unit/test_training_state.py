@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import zlib
 
 import pytest
 import torch
@@ -63,7 +64,9 @@ def test_the_newest_two_checkpoints_are_kept_and_the_newest_is_loaded(tmp_path):
     assert found["list"] == [1.5, 2.5]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "a flipped bit in the weights", "another file"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "empty", "a flipped bit in the weights", "another file", "another file with its checksum"]
+)
 def test_a_corrupt_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path, caplog, damage):
     checkpoints.save(tmp_path, 1, state(1))
     path = checkpoints.save(tmp_path, 2, state(2))
@@ -73,9 +76,12 @@ def test_a_corrupt_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path, 
         assert place > 0
         content[place + 500] ^= 1
     path.write_bytes(
-        {"truncated": content[: len(content) // 2], "empty": b"", "another file": b"step 2\n" * 900}.get(
-            damage, content
-        )
+        {
+            "truncated": content[: len(content) // 2],
+            "empty": b"",
+            "another file": b"step 2\n" * 900,
+            "another file with its checksum": b"step 2\n" + zlib.crc32(b"step 2\n").to_bytes(4, "little"),
+        }.get(damage, content)
     )
     assert checkpoints.load_newest(tmp_path)["step"] == 1
     assert sorted(os.listdir(tmp_path)) == ["step-00000001.ckpt", "step-00000002.ckpt.corrupt"]
