@@ -239,7 +239,7 @@ class Dispatcher:
         """A failure of this run, or a divergence of any: training again would diverge again."""
         if stage.key not in self._examined:
             self._examined.add(stage.key)
-            failure = self._stage(stage).failure()
+            failure = self._stage(stage).failure(self._warn)
             if failure is not None and failure["class"] == "diverged":
                 self._verdicts.forbid(stage, failure)
         return self._verdicts.failure(stage)
@@ -305,7 +305,7 @@ class Dispatcher:
             self._verdicts.done(work, recorded, "pruned")
             self._regroup()
             return
-        failure = self._stage(stage).failure()
+        failure = self._stage(stage).failure(self._warn)
         if failure is not None and failure.get("attempt") != work.attempt:
             failure = None
         outcome = outcome_of(status, failure)

@@ -52,7 +52,7 @@ class Crew:
         if not self._inside:
             return False
         time.sleep(_LAST_WORDS)
-        failure = folder.failure()
+        failure = folder.failure(print)
         return failure is not None and failure["attempt"] == attempt and "rank" in failure
 
 

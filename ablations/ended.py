@@ -1,6 +1,8 @@
-"""How the trials of a sweep ended, in one file: ``trials.jsonl``, a line for each time a trial's record was written.
+"""How the trials of a sweep ended: each in its ``record.json``, and all in one file: ``trials.jsonl``, a line for each
+time a trial's record was written.
 
-Of several lines of a trial the last counts. It repeats the trials' records without their metrics and tracebacks.
+Of several lines of a trial the last counts. They repeat the trials' records without their metrics and tracebacks. A
+record or a line that is not what was written counts as one that is not there: both are made again from the stages'.
 """
 
 from collections.abc import Mapping
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.json_lines import LineWriter, read_lines
+from ablations.store import Damaged, are_numbers, has_texts, is_number, read_object
 
 _LEFT_OUT = ("metrics", "stages")
 
@@ -34,7 +37,25 @@ class EndedFile:
 
 def read_ended(sweep: Path) -> dict[str, dict[str, Any]]:
     """By key of the trial, how it ended: its record without metrics. A line that is cut short is passed over."""
-    return {line["trial"]: line for line in read_lines(_path(sweep)) if isinstance(line.get("trial"), str)}
+    return {line["trial"]: line for line in read_lines(_path(sweep)) if _says_how_it_ended(line)}
+
+
+def read_trial(path: Path) -> dict[str, Any] | None:
+    """A trial's record; ``None`` where there is none, or none that can be used."""
+    try:
+        record = read_object(path)
+    except (FileNotFoundError, Damaged):
+        return None
+    return record if _says_how_it_ended(record) and are_numbers(record.get("metrics")) else None
+
+
+def _says_how_it_ended(record: Mapping[str, Any]) -> bool:
+    failure = record.get("failure")
+    return (
+        all(isinstance(record.get(name), str) for name in ("trial", "state"))
+        and all(record.get(name) is None or is_number(record[name]) for name in ("objective", "seconds"))
+        and (failure is None or has_texts(failure, "stage", "class", "error"))
+    )
 
 
 def _path(sweep: Path) -> Path:

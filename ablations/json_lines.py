@@ -31,7 +31,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in text.split("\n"):
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             yield value

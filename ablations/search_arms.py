@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ablations.arms import Arm
 from ablations.design import suggested_arm
 from ablations.errors import SweepError
+from ablations.ended import read_trial
 from ablations.points import Point
 from ablations.stages import Chains
 from ablations.sweep import Sweep
@@ -55,7 +56,7 @@ def search_arms(sweep: Sweep, folder: Path, store: Path) -> tuple[SearchArm, ...
         if point is None:
             continue
         planned = trials.get(arm["key"], [])
-        records = [_record(folder / "trials" / trial["key"] / "record.json") for trial in planned]
+        records = [read_trial(folder / "trials" / trial["key"] / "record.json") for trial in planned]
         state, value = outcome([record for record in records if record], seeds=len(planned))
         scores = mean_by_step([intermediate_scores(store, trial, sweep.objective.metric) for trial in planned])
         arms.append(SearchArm(key=arm["key"], values=point, state=state, value=value, intermediate=scores))
@@ -130,11 +131,3 @@ def _point(sweep: Sweep, arm: Mapping[str, Any]) -> dict[str, Any] | None:
         else:
             return None
     return point
-
-
-def _record(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return record if isinstance(record, dict) and "state" in record else None

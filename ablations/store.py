@@ -2,8 +2,8 @@
 
 ``store/<kind>/<key>/`` holds ``work/``, a lease while somebody works there, ``failure.json`` after a failed attempt,
 and at last ``record.json``. A record is there or it is not: it is written under another name, brought to the disk and
-renamed. A record that cannot be read, or whose work is gone or of another size, is set aside under another name, with a
-warning, and the stage is done again.
+renamed. A record that does not hold what it must, or whose work is gone or of another size, is set aside under another
+name, with a warning, and the stage is done again.
 """
 
 import errno
@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -54,18 +55,15 @@ class StageFolder:
         """The stage's record; ``None`` if there is none, or none that can be used: that one is set aside."""
         path = self.path / "record.json"
         try:
-            record = json.loads(path.read_bytes())
+            record = read_object(path)
+            self._check(record)
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            problem = f"is not JSON ({error})"
-        else:
-            problem = self._problem_of(record)
-        if not problem:
-            return record
-        aside = set_aside(path)
-        warn(f"{path} {problem}; it is kept as {aside.name} and the stage is done again")
-        return None
+        except Damaged as damage:
+            aside = set_aside(path)
+            warn(f"{path} {damage}; it is kept as {aside.name} and the stage is done again")
+            return None
+        return record
 
     def files(self) -> dict[str, int]:
         """What the stage leaves to others, by name, and its size in bytes; not what it kept for itself on the way."""
@@ -79,13 +77,20 @@ class StageFolder:
         """They are for a stage that is not done."""
         shutil.rmtree(self.work / _CHECKPOINTS, ignore_errors=True)
 
-    def failure(self) -> dict[str, Any] | None:
-        """What the newest failed attempt left; ``None`` if nothing readable."""
+    def failure(self, warn: Warn) -> dict[str, Any] | None:
+        """What the newest failed attempt left; ``None`` if nothing, or nothing that can be used: that is set aside."""
+        path = self.path / "failure.json"
         try:
-            failure = json.loads((self.path / "failure.json").read_bytes())
-        except (FileNotFoundError, ValueError):
+            failure = read_object(path)
+            if not has_texts(failure, "class", "error", "traceback_tail") or not is_number(failure.get("attempt")):
+                raise Damaged("does not say what failed")
+        except FileNotFoundError:
             return None
-        return failure if isinstance(failure, dict) and "class" in failure else None
+        except Damaged as damage:
+            aside = set_aside(path)
+            warn(f"{path} {damage}; it is kept as {aside.name}")
+            return None
+        return failure
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Commit: from here on the stage is done, whatever is killed."""
@@ -96,21 +101,26 @@ class StageFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "failure.json", failure)
 
-    def _problem_of(self, record: Any) -> str:
-        if not isinstance(record, dict) or not isinstance(record.get("result"), dict):
-            return "has no result"
+    def _check(self, record: Mapping[str, Any]) -> None:
+        """Raises ``Damaged``."""
+        result, files, provenance = record.get("result"), record.get("files", {}), record.get("provenance", {})
+        if not isinstance(result, dict) or not are_numbers(result.get("metrics", {})):
+            raise Damaged("has no result")
         if (record.get("kind"), record.get("key")) != (self.kind, self.key):
-            return f"is the record of {record.get('kind')}/{record.get('key')}"
+            raise Damaged(f"is the record of {record.get('kind')}/{record.get('key')}")
+        if not isinstance(provenance, dict) or not is_number(provenance.get("seconds", 0)):
+            raise Damaged("does not say who made it")
+        if not isinstance(files, dict) or not are_numbers(files):
+            raise Damaged("does not list its files")
         if not self.work.is_dir():
-            return "has lost its work folder"
-        for name, size in (record.get("files") or {}).items():
+            raise Damaged("has lost its work folder")
+        for name, size in files.items():
             try:
                 found = (self.work / name).stat().st_size
-            except OSError:
-                return f"has lost work/{name}"
+            except (OSError, ValueError):  # ValueError: no name of a file
+                raise Damaged(f"has lost work/{name}") from None
             if found != size:
-                return f"has {found} of {size} bytes of work/{name}"
-        return ""
+                raise Damaged(f"has {found} of {size} bytes of work/{name}")
 
 
 class Store:
@@ -147,6 +157,38 @@ class Store:
 
     def sweep(self, name: str) -> Path:
         return self.root / "sweeps" / name
+
+
+class Damaged(Exception):
+    """A file of the store does not hold what it must; the message says what is wrong with it."""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises ``FileNotFoundError``, and ``Damaged`` where something else is there."""
+    try:
+        value = json.loads(path.read_bytes())
+    except IsADirectoryError:
+        raise Damaged("is a folder") from None
+    except (ValueError, RecursionError) as error:  # RecursionError: of brackets in brackets in brackets
+        raise Damaged(f"is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise Damaged("is no JSON object")
+    return value
+
+
+def has_texts(value: Any, *names: str) -> bool:
+    """Whether this is an object in which these are texts."""
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in names)
+
+
+def are_numbers(values: Any) -> bool:
+    """Whether these are numbers by name."""
+    return isinstance(values, dict) and all(is_number(value) for value in values.values())
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from a file is a finite number that arithmetic takes."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def commit_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -199,7 +241,8 @@ def set_aside(path: Path) -> Path:
     number = 1
     while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
         number += 1
-    os.replace(path, aside)
+    with suppress(FileNotFoundError):  # somebody else was quicker
+        os.replace(path, aside)
     return aside
 
 

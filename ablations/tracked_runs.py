@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ablations import record_archive
+from ablations.ended import read_trial
 from ablations.lease import holder
 from ablations.snapshot import read_running
 from mm1core import spool
@@ -98,7 +99,7 @@ class TrackedSweep:
         """The run of the sweep itself: what it is, and its report."""
         plan = self.plan
         baseline = next((arm["label"] for arm in plan["arms"] if arm["baseline"]), None)
-        records = [_read(self._record(trial)) for trial in plan["trials"]]
+        records = [read_trial(self._record(trial)) for trial in plan["trials"]]
         states = [record["state"] for record in records if record]
         provenances = [_provenance(self.store, trial) for trial in plan["trials"]]
         known = [provenance for provenance in provenances if provenance]
@@ -175,7 +176,7 @@ class TrackedTrial:
         }
 
     def content(self) -> RunContent:
-        record = _read(self.folder / "record.json")
+        record = read_trial(self.folder / "record.json")
         provenance = _provenance(self.sweep.store, self.trial)
         trained = list(self._points("pretrain"))
         points = [*self._points("encoder"), *trained]

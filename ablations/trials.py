@@ -4,15 +4,14 @@ It can be made again from them at any time. Only the dispatcher writes it, and a
 which ``ablations.ended`` tells how thousands of trials ended without opening as many files.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ablations.ended import EndedFile
+from ablations.ended import EndedFile, read_trial
 from ablations.plan import Trial
 from ablations.stages import Stage
-from ablations.store import Store, write_json
+from ablations.store import Damaged, Store, read_object, set_aside, write_json
 
 State = Literal["done", "pruned", "failed", "diverged"]
 
@@ -56,22 +55,26 @@ class TrialFolders:
             "failure": dict(failure) if failure else None,
         }
         folder = self.folder(trial)
-        known = _read(folder / "record.json")
+        path = folder / "record.json"
+        known = read_trial(path)
         if known is not None and {**known, "seconds": None} == {**record, "seconds": None}:
             self._ended.note(known)
             return known
         record["seconds"] = round(sum(self._stage_seconds(stage) for stage in trial.stages), 3)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "record.json", record)
+        if known is None and path.exists():
+            set_aside(path)
+        write_json(path, record)
         self._ended.note(record)
         return record
 
     def _stage_seconds(self, stage: Stage) -> float:
         if stage.key not in self._seconds:
-            record = _read(self._store.stage(stage.kind, stage.key).path / "record.json")
-            if record is None:
+            record = self._store.stage(stage.kind, stage.key).path / "record.json"
+            try:
+                self._seconds[stage.key] = float(read_object(record)["provenance"]["seconds"])
+            except (FileNotFoundError, Damaged, KeyError, TypeError, ValueError):
                 return 0.0
-            self._seconds[stage.key] = float(record["provenance"]["seconds"])
         return self._seconds[stage.key]
 
 
@@ -79,11 +82,3 @@ def _by_role(trial: Trial) -> dict[str, str]:
     """Key by kind, or by role (``corpus:captions``) where a kind can play several."""
     roles = {key: role for stage in trial.stages for role, key in stage.inputs.items()}
     return {roles.get(stage.key, stage.kind): stage.key for stage in trial.stages}
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

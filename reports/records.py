@@ -134,7 +134,7 @@ class _Reader:
         self._hash.update(len(content).to_bytes(8, "big") + content)
         try:
             value = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return None, f"{path.name}: not JSON ({error})"
         return (value, "") if isinstance(value, dict) else (None, f"{path.name}: not a JSON object")
 

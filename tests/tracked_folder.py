@@ -75,6 +75,7 @@ class TrackedFolder:
             path = self.store / "evaluate" / trial.key / "work" / "predictions.jsonl"
             path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         failure = {"class": "out_of_memory", "error": "MemoryError: all of it", "traceback_tail": "at line 3"}
+        failure["stage"] = f"pretrain/{trial.stages[-2].key}"
         record = self.folder / "trials" / trial.key / "record.json"
         record.parent.mkdir(parents=True, exist_ok=True)
         write_json(

@@ -14,7 +14,7 @@ from tally import TallyStage, drill, plan, run, tally
 
 from ablations.advance import Dispatcher
 from ablations.attempts import AttemptsFile
-from ablations.ended import read_ended
+from ablations.ended import read_ended, read_trial
 from ablations.errors import StoreError
 from ablations.failures import from_exception
 from ablations.job import EXIT_HELD, EXIT_STORE
@@ -203,7 +203,7 @@ def test_the_next_run_tries_failed_trials_again(world):
     del world.behave["train 1 0"]
     assert world.run(planned).counts["done"] == 2
     assert world.trial_record(planned.trials[1].key)["state"] == "done"
-    assert world.store.stage("training", planned.trials[1].stages[2].key).failure() is None
+    assert world.store.stage("training", planned.trials[1].stages[2].key).failure(pytest.fail) is None
 
 
 def test_a_shared_stage_that_fails_takes_along_what_needs_it_and_nothing_else(world):
@@ -481,6 +481,30 @@ def test_a_lost_trial_record_is_made_again_without_work(world):
     world.run(planned)
     assert world.trial_record(planned.trials[0].key) == before
     assert read_ended(folder) == ended
+    assert world.ran == []
+
+
+@pytest.mark.parametrize("damage", ["[]", '{"trial"', "[" * 200_000, '{"state": "done", "trial": 1}', None])
+def test_a_damaged_trial_record_is_set_aside_and_made_again_without_work(world, damage):
+    planned = drill(arms=1, seeds=1)
+    world.run(planned)
+    before = world.trial_record(planned.trials[0].key)
+    folder = world.store.sweep("drill")
+    ended = read_ended(folder)
+    record = folder / "trials" / planned.trials[0].key / "record.json"
+    record.unlink()
+    if damage is None:
+        record.mkdir()
+    else:
+        record.write_text(damage)
+        with (folder / "trials.jsonl").open("a") as lines:
+            lines.write(damage + "\n")
+    assert read_trial(record) is None
+    assert read_ended(folder) == ended
+    world.ran.clear()
+    world.run(planned)
+    assert world.trial_record(planned.trials[0].key) == before
+    assert record.with_name("record.json.corrupt-1").exists()
     assert world.ran == []
 
 

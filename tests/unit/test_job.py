@@ -88,7 +88,7 @@ def test_a_stage_that_raises_leaves_its_failure_and_ends_the_job(tmp_path):
     broken = tally("broken", fault="raise")
     after = tally("after", [broken])
     assert Job(tmp_path, [broken, after], attempt=3).code() == EXIT_ERROR
-    failure = folder(tmp_path, broken).failure()
+    failure = folder(tmp_path, broken).failure(pytest.fail)
     assert failure is not None
     assert (failure["class"], failure["attempt"]) == ("code_error", 3)
     assert "wrong on purpose" in failure["error"]
@@ -131,7 +131,7 @@ def test_a_stage_that_somebody_holds_is_left_alone(tmp_path):
     lease = acquire(folder(tmp_path, FIRST).path)
     assert Job(tmp_path, [FIRST]).code() == EXIT_HELD
     assert record(tmp_path, FIRST) is None
-    assert folder(tmp_path, FIRST).failure() is None
+    assert folder(tmp_path, FIRST).failure(pytest.fail) is None
     lease.release()
     assert Job(tmp_path, [FIRST]).code() == EXIT_OK
 
@@ -163,7 +163,7 @@ def test_a_plan_of_another_version_is_refused(tmp_path):
     process.start()
     process.join(60)
     assert process.exitcode == EXIT_ERROR
-    failure = folder(tmp_path, FIRST).failure()
+    failure = folder(tmp_path, FIRST).failure(pytest.fail)
     assert failure is not None
     assert failure["class"] == "config_error"
 

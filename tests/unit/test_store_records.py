@@ -2,18 +2,25 @@
 
 import errno
 import json
+import math
 import os
 import resource
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, strategies
 
 from ablations.errors import STORE_UNUSABLE, StoreError
+from ablations.failures import fingerprint
 from ablations.store import StageFolder, Store, commit_json, store_errors, write_json
 
 RECORD = {"kind": "noop", "key": "0123456789ab", "result": {"metrics": {"x": 1.0}}}
+
+FAILURE = {"class": "killed", "error": "ended by signal 9", "traceback_tail": "", "attempt": 1}
 
 
 @pytest.fixture
@@ -34,10 +41,10 @@ def test_what_is_written_is_read(folder):
 
 
 def test_a_record_ends_a_failure(folder):
-    folder.write_failure({"class": "killed"})
-    assert folder.failure() == {"class": "killed"}
+    folder.write_failure(FAILURE)
+    assert folder.failure(refuse_warning) == FAILURE
     folder.write_record(RECORD)
-    assert folder.failure() is None
+    assert folder.failure(refuse_warning) is None
 
 
 def test_equal_records_are_equal_bytes(folder):
@@ -68,6 +75,85 @@ def test_a_damaged_record_is_set_aside_once_and_kept(folder, damage):
         assert (folder.path / f"record.json.corrupt-{number}").read_bytes() == damage
     assert len(warnings) == 2
     assert "record.json" in warnings[0]
+    folder.write_record(RECORD)
+    assert folder.record(refuse_warning) == RECORD
+
+
+VALUES = strategies.recursive(
+    strategies.none() | strategies.integers() | strategies.floats() | strategies.text(max_size=3),
+    lambda inner: strategies.lists(inner, max_size=2) | strategies.dictionaries(strategies.text(max_size=3), inner),
+    max_leaves=4,
+)
+PLACES = (
+    "kind",
+    "key",
+    "result",
+    "result metrics",
+    "result metrics x",
+    "files",
+    "files a",
+    f"files {'a' * 300}",
+    "provenance",
+    "provenance seconds",
+    "",
+)
+WHOLE = {**RECORD, "files": {"a": 1}, "provenance": {"seconds": 1.0}}
+DEEP = b"[" * 200_000
+
+
+def put(value: Any, place: str, new: Any) -> Any:
+    """``value`` with what is at ``place`` in it replaced."""
+    name, _, rest = place.partition(" ")
+    return {**value, name: put(value.get(name, {}), rest, new)} if name else new
+
+
+@given(place=strategies.sampled_from(PLACES), new=VALUES)
+def test_of_whatever_shape_a_record_is_used_or_set_aside(place, new):
+    with tempfile.TemporaryDirectory() as root:
+        folder = Store(Path(root)).stage(RECORD["kind"], RECORD["key"])
+        folder.work.mkdir(parents=True)
+        (folder.work / "a").write_bytes(b"1")
+        path = folder.path / "record.json"
+        path.write_text(json.dumps(put(WHOLE, place, new)))
+        warnings: list[str] = []
+        record = folder.record(warnings.append)
+        assert (record is None) == (len(warnings) == 1) == (not path.exists())
+        if record is not None:
+            assert all(math.isfinite(number) for number in record["result"].get("metrics", {}).values())
+        folder.write_record(WHOLE)
+        assert folder.record(refuse_warning) == WHOLE
+
+
+@given(place=strategies.sampled_from([*FAILURE, ""]), new=VALUES)
+def test_of_whatever_shape_a_failure_is_used_or_set_aside(place, new):
+    with tempfile.TemporaryDirectory() as root:
+        folder = Store(Path(root)).stage(RECORD["kind"], RECORD["key"])
+        folder.path.mkdir(parents=True)
+        path = folder.path / "failure.json"
+        path.write_text(json.dumps(put(FAILURE, place, new)))
+        warnings: list[str] = []
+        failure = folder.failure(warnings.append)
+        assert (failure is None) == (len(warnings) == 1) == (not path.exists())
+        if failure is not None:
+            fingerprint(failure)
+        folder.write_failure(FAILURE)
+        assert folder.failure(refuse_warning) == FAILURE
+
+
+@pytest.mark.parametrize("name", ["record.json", "failure.json"])
+@pytest.mark.parametrize("damage", ["a folder", "brackets in brackets"])
+def test_what_is_no_file_and_what_is_too_deep_is_set_aside(folder, name, damage):
+    path = folder.path / name
+    if damage == "a folder":
+        path.mkdir()
+    else:
+        path.write_bytes(DEEP)
+    warnings: list[str] = []
+    read = folder.record if name == "record.json" else folder.failure
+    assert read(warnings.append) is None
+    assert len(warnings) == 1
+    assert path.with_name(f"{name}.corrupt-1").exists()
+    folder.write_failure(FAILURE)
     folder.write_record(RECORD)
     assert folder.record(refuse_warning) == RECORD
 

@@ -366,7 +366,7 @@ def test_arms_are_read_from_plan_records_and_spools(tmp_path: Path) -> None:
     for seed, objective in ((0, 0.25), (1, 0.75)):
         record = tmp_path / "trials" / f"0{seed}" / "record.json"
         record.parent.mkdir(parents=True)
-        record.write_text(json.dumps({"state": "done", "objective": objective}))
+        record.write_text(json.dumps({"trial": f"0{seed}", "state": "done", "objective": objective, "metrics": {}}))
         spool = tmp_path / "store" / "pretrain" / f"p1{seed}" / "work" / "spool.jsonl"
         spool.parent.mkdir(parents=True)
         lines = [
