@@ -18,7 +18,9 @@ _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _NAMING = (tarfile.GNUTYPE_LONGNAME, *_PAX)
 _WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
-_PAX_RECORD = re.compile(rb"(\d+) ([^=\n]+)=")
+_PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=\n]+)=")
+_SIZE = re.compile("[0-9]{1,20}")
+"""Twenty digits are more bytes than any file has; Python refuses to read a number of thousands of them."""
 _LONGEST_NAME = 1 << 20
 
 
@@ -71,8 +73,11 @@ def read_members(path: Path) -> Iterator[Member | Damage]:
                 content = os.pread(descriptor, min(length, _LONGEST_NAME), data)
                 if header.type in _PAX:
                     fields = _pax_fields(content)
+                    if fields is None:
+                        damaged_from, name, long_size = data - BLOCK, None, None
+                        continue
                     name = fields.get("path", name)
-                    long_size = int(fields["size"]) if fields.get("size", "").isdecimal() else None
+                    long_size = int(fields["size"]) if "size" in fields else None
                 else:
                     name = content.rstrip(b"\0").decode(errors="replace")
             elif header.type != tarfile.XGLTYPE:
@@ -91,14 +96,14 @@ def _header(block: bytes) -> tarfile.TarInfo | None:
     return header if header.size >= 0 else None
 
 
-def _pax_fields(content: bytes) -> dict[str, str]:
-    """The ``length key=value`` records of a pax header."""
+def _pax_fields(content: bytes) -> dict[str, str] | None:
+    """The ``length key=value`` records of a pax header; ``None`` where they are damaged."""
     fields, position = {}, 0
-    while match := _PAX_RECORD.match(content, position):
-        length = int(match.group(1))
-        if length <= len(match.group()):
-            break
-        value = content[match.end() : position + length - 1]
-        fields[match.group(2).decode(errors="replace")] = value.decode(errors="replace")
-        position += length
-    return fields
+    while position < len(content) and content[position]:  # some writers fill up with zeros
+        match = _PAX_RECORD.match(content, position)
+        end = position + int(match.group(1)) if match else 0
+        if match is None or not match.end() < end <= len(content) or content[end - 1 : end] != b"\n":
+            return None
+        fields[match.group(2).decode(errors="replace")] = content[match.end() : end - 1].decode(errors="replace")
+        position = end
+    return fields if _SIZE.fullmatch(fields.get("size", "0")) else None
