@@ -6,7 +6,6 @@ its content until all are done, so a stage that was killed goes on with the next
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from mm1core.data.index import SPLITS, Samples, concatenate, save_arrays
 from mm1core.data.shards import Broken, Scan, scan
 from mm1core.errors import DataError, Interrupted
 from mm1core.stages import CorpusStage
+from mm1core.storage import write_atomically
 
 
 def run(
@@ -63,7 +63,7 @@ def run(
         "max_pixels": stage.files.max_pixels,
         "shards": [{"path": str(path), "size": path.stat().st_size} for path, _ in shards],
     }
-    _write(work / "index.json", json.dumps(description, indent=1))
+    write_atomically(work / "index.json", lambda file: file.write(json.dumps(description, indent=1).encode()))
     rmtree(work / "parts")
     splits = np.bincount(samples.split, minlength=len(SPLITS))
     return {
@@ -90,7 +90,6 @@ def _part(path: Path, saved: Path, files: FilesConfig, check: Callable[[], None]
         check()  # not there, or not whole: the file is read again
     part = scan(path, files, check=check)
     rest = json.dumps({"broken": [asdict(entry) for entry in part.broken], "lost_bytes": part.lost_bytes})
-    saved.parent.mkdir(parents=True, exist_ok=True)
     save_arrays(saved, **part.samples.arrays(), rest=np.frombuffer(rest.encode(), np.uint8))
     return part
 
@@ -101,16 +100,8 @@ def _write_quarantine(target: Path, paths: Sequence[Path], parts: Sequence[Scan]
         for path, part in zip(paths, parts, strict=True)
         for entry in part.broken
     ]
-    _write(target, "".join(f"{line}\n" for line in lines))
-
-
-def _write(target: Path, text: str) -> None:
-    temporary = target.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8", errors="replace") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(target)
+    content = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+    write_atomically(target, lambda file: file.write(content))
 
 
 @dataclass(frozen=True, kw_only=True)

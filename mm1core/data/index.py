@@ -12,6 +12,7 @@ import numpy as np
 
 from mm1core.data.decode import BrokenSample, decode_image, decode_json, decode_text, text_field
 from mm1core.errors import DataError
+from mm1core.storage import write_atomically
 
 SPLITS = ("train", "validation", "test")
 PLAIN, OBJECT = 0, 1
@@ -53,13 +54,8 @@ class Samples:
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Write an ``.npz`` so that it is either whole or not there."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write an ``.npz``. Raises ``StorageError`` where that fails."""
+    write_atomically(path, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
 
 
 class Index:

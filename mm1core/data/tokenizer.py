@@ -7,7 +7,6 @@ truncation.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from mm1core.data.index import Index
 from mm1core.data.text import SPECIAL_TOKENS
 from mm1core.errors import DataError, Interrupted
 from mm1core.stages import TokenizerStage
+from mm1core.storage import write_atomically
 
 _CHECK_EVERY = 256
 _PROBES = ("A photo of two red circles.", "a", "  spaces \n and\ttabs ", "naïve café 東京 🙂", "1,234.5% (approx.)")
@@ -38,10 +38,7 @@ def run(
         tokenizer = train(_texts(folders, stop), vocabulary=stage.tokenizer.vocabulary)
     else:
         tokenizer = load(Path(stage.tokenizer.path).expanduser(), fingerprint=stage.tokenizer.fingerprint)
-    target = work / "tokenizer.json"
-    temporary = target.with_suffix(".tmp")
-    tokenizer.save(str(temporary))
-    os.replace(temporary, target)
+    write_atomically(work / "tokenizer.json", lambda file: file.write(tokenizer.to_str(pretty=True).encode()))
     return {"vocabulary": tokenizer.get_vocab_size()}
 
 

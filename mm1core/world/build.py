@@ -7,6 +7,7 @@ long as reading it. Layout: ``images_<split>.npy`` (N, canvas, canvas, 3) uint8,
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mm1core.config import WorldConfig
 from mm1core.data.document import BOS, END, IMAGE, PAD
 from mm1core.errors import Interrupted
 from mm1core.stages import WorldStage
+from mm1core.storage import write_atomically
 from mm1core.world.describe import vocabulary
 from mm1core.world.render import canvas, render
 from mm1core.world.scene import SPLITS, Split, scene, size
@@ -32,11 +34,12 @@ def run(stage: WorldStage, *, inputs: Mapping[str, Path], work: Path, stop: Call
         if reason is not None:
             raise Interrupted(reason)
         images = _images(world, split)
-        np.save(work / f"images_{split}.npy", images)
+        write_atomically(work / f"images_{split}.npy", partial(np.save, arr=images))
         digests[split] = sha256(images.tobytes()).hexdigest()[:12]
     tokenizer = word_tokenizer(world)
-    tokenizer.save(str(work / "tokenizer.json"))
-    (work / "world.json").write_text(json.dumps(asdict(world), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_atomically(work / "tokenizer.json", lambda file: file.write(tokenizer.to_str(pretty=True).encode()))
+    description = json.dumps(asdict(world), indent=1, sort_keys=True) + "\n"
+    write_atomically(work / "world.json", lambda file: file.write(description.encode()))
     return {
         "scenes": {split: size(world, split) for split in SPLITS},
         "images_sha256": digests,

@@ -76,6 +76,24 @@ def test_configurations_and_stages_need_the_standard_library_alone():
         assert {top.partition(".")[0] for top in names} <= {"mm1core"} | set(sys.stdlib_module_names), name
 
 
+def test_what_the_core_leaves_on_disk_goes_through_one_place():
+    """Elsewhere a record could name a file that a power cut emptied, and a full disk would be anybody's error."""
+    for file in MODULES:
+        if file.parts[0] == "mm1core" and file.name not in ("storage.py", "spool.py"):
+            for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+                assert not (isinstance(node, ast.Call) and writes(node)), f"{file}:{node.lineno}: use write_atomically"
+
+
+def writes(call: ast.Call) -> bool:
+    """Whether it opens a file to write."""
+    if isinstance(call.func, ast.Attribute):
+        name, mode = call.func.attr, call.args[:1]
+    else:
+        name, mode = getattr(call.func, "id", ""), call.args[1:2]
+    opened = name == "open" and any(isinstance(one, ast.Constant) and set(str(one.value)) & set("wax+") for one in mode)
+    return opened or name in ("write_text", "write_bytes")
+
+
 def loaded(code: str) -> set[str]:
     ended = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],

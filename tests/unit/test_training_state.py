@@ -6,13 +6,19 @@ import os
 import resource
 import signal
 import zlib
+from contextlib import contextmanager
 
 import pytest
 import torch
+from shard_files import pairs, write_tar
 
 from mm1core import checkpoints, spool
+from mm1core.config import FilesConfig, TokenizerConfig, WorldConfig
+from mm1core.data import corpus, tokenizer
 from mm1core.errors import StorageError
+from mm1core.stages import CorpusStage, TokenizerStage, WorldStage
 from mm1core.storage import write_atomically
+from mm1core.world import build
 
 
 def test_spool_lines_come_back_in_order(tmp_path):
@@ -102,25 +108,47 @@ def test_a_half_written_checkpoint_is_none(tmp_path):
     assert checkpoints.load_newest(tmp_path)["step"] == 1
 
 
-@pytest.fixture
-def small_disk():
-    """The system refuses to let a file grow past 64 KiB, as a full disk would."""
+@contextmanager
+def small_disk(most: int = 1 << 16):
+    """The system refuses to let a file grow past ``most`` bytes, as a full disk would."""
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file(tmp_path, small_disk):
+def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file(tmp_path):
     checkpoints.save(tmp_path, 1, state(1))
-    with pytest.raises(StorageError, match=r"step-00000002.*free space") as error:
+    with small_disk(), pytest.raises(StorageError, match=r"step-00000002.*free space") as error:
         checkpoints.save(tmp_path, 2, {"weights": torch.zeros(1 << 20)})
     assert os.listdir(tmp_path) == ["step-00000001.ckpt"]
     assert errno.EFBIG in [getattr(cause, "errno", None) for cause in causes(error.value)]
-    with pytest.raises(StorageError, match="spool"):
+    with small_disk(), pytest.raises(StorageError, match="spool"):
         spool.append(tmp_path / "spool.jsonl", 1, {f"metric {number}": 1.0 for number in range(9999)})
+
+
+@pytest.mark.parametrize("kind", ["world", "corpus", "tokenizer"])
+def test_a_stage_on_a_full_disk_is_one_clear_error_and_leaves_no_half_file(tmp_path, kind):
+    write_tar(tmp_path / "0.tar", pairs(range(20)))
+    files = FilesConfig(format="webdataset", paths=(str(tmp_path / "0.tar"),))
+    prepared, work = tmp_path / "corpus", tmp_path / "work"
+    prepared.mkdir()
+    work.mkdir()
+    corpus.run(CorpusStage(source="captions", files=files), inputs={}, work=prepared, stop=go_on)
+    run, stage = {
+        "world": (build.run, WorldStage(world=WorldConfig(train_scenes=9, evaluation_scenes=9))),
+        "corpus": (corpus.run, CorpusStage(source="captions", files=files)),
+        "tokenizer": (tokenizer.run, TokenizerStage(tokenizer=TokenizerConfig(vocabulary=300))),
+    }[kind]
+    with small_disk(most=200), pytest.raises(StorageError, match="free space"):
+        run(stage, inputs={"corpus:captions": prepared}, work=work, stop=go_on)
+    assert [path for path in work.rglob("*") if path.is_file()] == []
+
+
+def go_on() -> None:
+    return None
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
