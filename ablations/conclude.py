@@ -11,6 +11,7 @@ from ablations.background_sync import BackgroundSync
 from ablations.errors import OK, STOPPED, STORE_UNUSABLE, TRIALS_FAILED, StoreError
 from ablations.invocation import command
 from ablations.snapshot import Status
+from ablations.store import Damaged, Store, Warn, read_object
 from ablations.summary import print_summary, summary_console
 from ablations.tracking_marker import DATABASE
 from reports.build import build_report
@@ -22,6 +23,18 @@ def write_report(folder: Path, store: Path) -> dict[str, Any]:
         return build_report(folder, store=store, output=folder / "report", images=True)
     except ReportError as error:
         raise StoreError(str(error)) from None
+
+
+def set_unreadable_aside(folder: Path, store: Path, warn: Warn) -> None:
+    """Of the trials whose scores the last report could not read, set those aside whose files are not what was written:
+    they are done again."""
+    try:
+        unfinished = read_object(folder / "report" / "summary.json")["unfinished"]
+        unreadable = [trial["trial"] for trial in unfinished if trial["state"] == "unreadable"]
+    except (FileNotFoundError, Damaged, KeyError, TypeError):
+        return
+    for key in unreadable:
+        Store(store).stage("evaluate", key).record(warn, contents=True)
 
 
 def write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str | None, digest: str) -> bool:

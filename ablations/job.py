@@ -27,7 +27,7 @@ from ablations.lease import Lease, LeaseHeld, LeaseLost, acquire
 from ablations.payload import PayloadError, decode, encode
 from ablations.stages import Stage, input_kind
 from ablations.store import StageFolder, Store
-from mm1core.errors import Interrupted
+from mm1core.errors import DataError, Interrupted
 from mm1core.stages import KINDS
 from slurm.launcher import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK
 
@@ -163,6 +163,7 @@ def _work(one: _StageRun, stop: _Stop, lease: Lease, crew: Crew) -> int:
     _say(f"{name} continues" if resumed else f"{name} begins")
     started = time.time()
     try:
+        _check_inputs(one)
         crew.begin(one.stage["kind"])
         result = _call_stage(one, stop)
         crew.left()
@@ -202,8 +203,22 @@ def _config(one: _StageRun) -> Any:
     return decode(kind.config, stage["config"])
 
 
+def _check_inputs(one: _StageRun) -> None:
+    """A flipped bit in weights would be trained on, or scored, without a word. Raises ``DataError``."""
+    for role, folder in _inputs(one).items():
+        if folder.record(_say, contents=True) is None:
+            raise DataError(
+                f"{role}: {folder.path} does not hold what was recorded, or has no record; "
+                "run the same command again: that stage is done again first"
+            )
+
+
+def _inputs(one: _StageRun) -> dict[str, StageFolder]:
+    return {role: one.store.stage(input_kind(role), key) for role, key in one.stage["inputs"].items()}
+
+
 def _call_stage(one: _StageRun, stop: _Stop) -> dict[str, Any]:
-    inputs = {role: one.store.stage(input_kind(role), key).work for role, key in one.stage["inputs"].items()}
+    inputs = {role: folder.work for role, folder in _inputs(one).items()}
     module, _, function = KINDS[one.stage["kind"]].target.partition(":")
     run_stage = getattr(importlib.import_module(module), function)
     result: dict[str, Any] = run_stage(_config(one), inputs=inputs, work=one.folder.work, stop=stop)

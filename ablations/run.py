@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from ablations.background_sync import BackgroundSync
-from ablations.conclude import say_end, write_report, write_tracking
+from ablations.conclude import say_end, set_unreadable_aside, write_report, write_tracking
 from ablations.data_files import RememberedDigests
 from ablations.dispatch import Ended, dispatch, hold_sweep
 from ablations.errors import STOPPED
@@ -63,6 +63,8 @@ def run_sweep(
             with open_display(quiet=quiet) as display:
                 if profile is None:
                     _tell_of_cluster(folder, store, display)
+                with store_errors(store):
+                    set_unreadable_aside(folder, store, display.warn)
                 ended = _dispatch(sweep, plan, place, cluster, workers, display, taken_over, sync)
             if not ended.stopped:
                 summary = write_report(folder, store)

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 _AWAY = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
 _CHECKPOINTS = "checkpoints"
+_CHUNK = 1 << 20
 STORE_FAULTS = (*_FULL, *_DENIED, *_AWAY)
 """Errors of the operating system that say something about the disk, not about the program."""
 
@@ -51,12 +53,15 @@ class StageFolder:
         steps = [int(found[1]) for name in names if (found := re.fullmatch(r"step-(\d+)(?:\.\w+)?", name))]
         return max(steps, default=None)
 
-    def record(self, warn: Warn) -> dict[str, Any] | None:
-        """The stage's record; ``None`` if there is none, or none that can be used: that one is set aside."""
+    def record(self, warn: Warn, *, contents: bool = False) -> dict[str, Any] | None:
+        """The stage's record; ``None`` if there is none, or none that can be used: that one is set aside.
+
+        ``contents``: the files it names are read as well, and must be what they were.
+        """
         path = self.path / "record.json"
         try:
             record = read_object(path)
-            self._check(record)
+            self._check(record, contents=contents)
         except FileNotFoundError:
             return None
         except Damaged as damage:
@@ -65,12 +70,14 @@ class StageFolder:
             return None
         return record
 
-    def files(self) -> dict[str, int]:
-        """What the stage leaves to others, by name, and its size in bytes; not what it kept for itself on the way."""
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What the stage leaves to others, by name: size and checksum; not what it kept for itself on the way."""
         return {
-            path.relative_to(self.work).as_posix(): path.stat().st_size
+            path.relative_to(self.work).as_posix(): {"bytes": path.stat().st_size, "crc32": _checksum(path)}
             for path in sorted(self.work.rglob("*"))
-            if path.is_file() and path.name != "spool.jsonl" and _CHECKPOINTS not in path.relative_to(self.work).parts
+            if path.is_file()
+            and not path.name.startswith("spool.jsonl")
+            and _CHECKPOINTS not in path.relative_to(self.work).parts
         }
 
     def drop_checkpoints(self) -> None:
@@ -101,7 +108,7 @@ class StageFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "failure.json", failure)
 
-    def _check(self, record: Mapping[str, Any]) -> None:
+    def _check(self, record: Mapping[str, Any], *, contents: bool) -> None:
         """Raises ``Damaged``."""
         result, files, provenance = record.get("result"), record.get("files", {}), record.get("provenance", {})
         if not isinstance(result, dict) or not are_numbers(result.get("metrics", {})):
@@ -110,17 +117,20 @@ class StageFolder:
             raise Damaged(f"is the record of {record.get('kind')}/{record.get('key')}")
         if not isinstance(provenance, dict) or not is_number(provenance.get("seconds", 0)):
             raise Damaged("does not say who made it")
-        if not isinstance(files, dict) or not are_numbers(files):
+        if not isinstance(files, dict):
             raise Damaged("does not list its files")
         if not self.work.is_dir():
             raise Damaged("has lost its work folder")
-        for name, size in files.items():
+        for name, known in files.items():
+            known = known if isinstance(known, dict) else {"bytes": known}  # records before checksums have sizes alone
             try:
-                found = (self.work / name).stat().st_size
-            except (OSError, ValueError):  # ValueError: no name of a file
+                size = (self.work / name).stat().st_size
+            except (OSError, ValueError):  # ValueError: that is no name of a file
                 raise Damaged(f"has lost work/{name}") from None
-            if found != size:
-                raise Damaged(f"has {found} of {size} bytes of work/{name}")
+            if size != known.get("bytes"):
+                raise Damaged(f"has {size} of {known.get('bytes')} bytes of work/{name}")
+            if contents and "crc32" in known and _checksum(self.work / name) != known["crc32"]:
+                raise Damaged(f"names work/{name}, which is not what was written")
 
 
 class Store:
@@ -234,6 +244,15 @@ def _draft(path: Path) -> Iterator[TextIO]:
 
 def _json_text(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _checksum(path: Path) -> str:
+    """CRC-32 of a file's content, as 8 hex digits: it tells damage at the speed of reading."""
+    crc = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            crc = zlib.crc32(chunk, crc)
+    return f"{crc:08x}"
 
 
 def set_aside(path: Path) -> Path:

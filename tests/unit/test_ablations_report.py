@@ -7,8 +7,10 @@ import pytest
 from report_records import ArmRecord, write_sweep
 from rich.console import Console
 
+from ablations.conclude import set_unreadable_aside
 from ablations.errors import OK, TRIALS_FAILED, BadInput, StoreError
 from ablations.report import report, sweep_folder
+from ablations.store import Store
 from ablations.summary import print_summary
 
 
@@ -48,6 +50,21 @@ def test_json_is_the_summary_and_failures_set_the_exit_code(store, capsys):
     summary = json.loads(capsys.readouterr().out)
     assert summary["name"] == "connector"
     assert run("clean", store) == OK
+
+
+def test_scores_that_a_report_cannot_read_are_set_aside_for_the_next_run(store, capsys):
+    folders = [Store(store).stage("evaluate", path.name) for path in sorted((store / "evaluate").iterdir())]
+    for folder in folders:
+        folder.write_record({**folder.record(pytest.fail), "files": folder.files()})
+    scores = folders[0].work / "item_scores.npz"
+    content = bytearray(scores.read_bytes())
+    content[len(content) // 2] ^= 1
+    scores.write_bytes(content)
+    for name in ("clean", "connector"):
+        run(name, store)
+        set_unreadable_aside(store / "sweeps" / name, store, lambda text: None)
+        set_unreadable_aside(store / "sweeps" / "never reported", store, pytest.fail)
+    assert [folder.record(pytest.fail) is None for folder in folders] == [True] + [False] * (len(folders) - 1)
 
 
 def test_the_report_can_go_elsewhere(store, tmp_path, capsys):

@@ -84,6 +84,21 @@ def test_what_is_recorded_is_passed_over(tmp_path):
     assert record(tmp_path, FIRST) == before
 
 
+def test_an_input_that_is_not_what_was_recorded_is_set_aside_and_done_again(tmp_path):
+    assert Job(tmp_path, [FIRST]).code() == EXIT_OK
+    file = folder(tmp_path, FIRST).work / "digest"
+    whole = file.read_text()
+    file.write_text("0" * len(whole))
+    assert Job(tmp_path, [SECOND]).code() == EXIT_ERROR
+    failure = folder(tmp_path, SECOND).failure(pytest.fail)
+    assert failure is not None
+    assert failure["class"] == "data_error"
+    assert record(tmp_path, SECOND) is None
+    assert record(tmp_path, FIRST) is None
+    assert Job(tmp_path, [FIRST, SECOND], attempt=2).code() == EXIT_OK
+    assert file.read_text() == whole
+
+
 def test_a_stage_that_raises_leaves_its_failure_and_ends_the_job(tmp_path):
     broken = tally("broken", fault="raise")
     after = tally("after", [broken])

@@ -92,12 +92,14 @@ PLACES = (
     "result metrics x",
     "files",
     "files a",
+    "files a bytes",
+    "files a crc32",
     f"files {'a' * 300}",
     "provenance",
     "provenance seconds",
     "",
 )
-WHOLE = {**RECORD, "files": {"a": 1}, "provenance": {"seconds": 1.0}}
+WHOLE = {**RECORD, "files": {"a": {"bytes": 1, "crc32": "83dcefb7"}}, "provenance": {"seconds": 1.0}}
 DEEP = b"[" * 200_000
 
 
@@ -116,7 +118,7 @@ def test_of_whatever_shape_a_record_is_used_or_set_aside(place, new):
         path = folder.path / "record.json"
         path.write_text(json.dumps(put(WHOLE, place, new)))
         warnings: list[str] = []
-        record = folder.record(warnings.append)
+        record = folder.record(warnings.append, contents=True)
         assert (record is None) == (len(warnings) == 1) == (not path.exists())
         if record is not None:
             assert all(math.isfinite(number) for number in record["result"].get("metrics", {}).values())
@@ -180,6 +182,21 @@ def test_a_record_whose_files_are_lost_or_cut_does_not_count(folder, damage):
     assert "work/deep/weights.bin" in warnings[0]
 
 
+@pytest.mark.parametrize("checksums", [True, False])
+def test_another_content_of_the_same_size_is_seen_where_contents_are_asked_for(folder, checksums):
+    """Records before checksums have sizes alone, and stay as good as they were."""
+    file = folder.work / "weights.bin"
+    file.write_bytes(b"whole weights")
+    record = {**RECORD, "files": folder.files() if checksums else {"weights.bin": 13}}
+    folder.write_record(record)
+    assert folder.record(refuse_warning, contents=True) == record
+    file.write_bytes(b"whole seights")
+    assert folder.record(refuse_warning) == record
+    warnings: list[str] = []
+    assert folder.record(warnings.append, contents=True) == (None if checksums else record)
+    assert ["work/weights.bin" in warning for warning in warnings] == [True] * checksums
+
+
 def test_checkpoints_are_kept_until_the_stage_is_done_and_are_no_part_of_what_it_leaves(folder):
     checkpoint = folder.work / "checkpoints" / "step-7.safetensors"
     checkpoint.parent.mkdir()
@@ -187,7 +204,7 @@ def test_checkpoints_are_kept_until_the_stage_is_done_and_are_no_part_of_what_it
     (folder.work / "spool.jsonl").write_text("{}")
     (folder.work / "scores.npz").write_bytes(b"1234")
     assert folder.newest_checkpoint() == 7
-    assert folder.files() == {"scores.npz": 4}
+    assert folder.files() == {"scores.npz": {"bytes": 4, "crc32": "9be3e0a3"}}
     folder.drop_checkpoints()
     assert folder.newest_checkpoint() is None
     assert (folder.work / "spool.jsonl").exists()
