@@ -19,12 +19,12 @@ from typing import Any
 import torch
 
 from mm1core.config import ARCHITECTURES, Config, EncoderConfig, WorldConfig
-from mm1core.data.open import open_data
 from mm1core.data.rows import RowStream, stack
 from mm1core.decoder import packing_mask
 from mm1core.encoder import grid_of
 from mm1core.loss import weighted_sum
 from mm1core.model import ModelConfig, MultimodalModel
+from mm1core.open import open_data
 from mm1core.optimisers import build_optimisers
 from mm1core.stages import PretrainStage, WorldStage
 from mm1core.train import run

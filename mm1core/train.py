@@ -11,12 +11,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from mm1core.config import check_shares
-from mm1core.data.open import Data, open_data
 from mm1core.data.rows import Batch, RowStream
 from mm1core.data.rows import steps as row_steps
 from mm1core.fit import Stop, fit
 from mm1core.loss import target_weights, weighted_sum
 from mm1core.model import ModelConfig, MultimodalModel, load_weights, save_model
+from mm1core.open import Data, open_data
 from mm1core.ranks import ALONE, Ranks, current
 from mm1core.stages import PretrainStage
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mm1core.cider import cider_d
 from mm1core.data.document import END, Part, Picture
 from mm1core.data.files import captioned
 from mm1core.data.index import Index
+from mm1core.data.task import Item
 from mm1core.errors import DataError
-from mm1core.evaluation.cider import cider_d
-from mm1core.evaluation.task import Item
 
 _SOURCES = ("captions", "synthetic_captions", "interleaved")
 """Which source is asked about, if there are several: the first of these."""

@@ -17,20 +17,20 @@ import numpy as np
 from numpy.lib.format import write_array
 from tokenizers import Tokenizer
 
+from mm1core import cider
 from mm1core.config import EvaluationConfig
 from mm1core.data.document import END
-from mm1core.data.open import Data, open_data
+from mm1core.data.task import Item, Task
 from mm1core.data.text import BOS_ID, END_ID, IMAGE_ID, PAD_ID
 from mm1core.device import resolve_device
 from mm1core.errors import DataError, Interrupted
-from mm1core.evaluation import cider
 from mm1core.evaluation.generate import generate
 from mm1core.evaluation.pictures import PictureTable
 from mm1core.evaluation.prompts import PromptBuilder
 from mm1core.evaluation.questions import write_questions
 from mm1core.evaluation.scores import Score, metrics, score
-from mm1core.evaluation.task import Item, Task
 from mm1core.model import MultimodalModel, load_model
+from mm1core.open import Data, open_data
 from mm1core.stages import EvaluateStage
 from mm1core.storage import write_atomically
 

@@ -7,10 +7,10 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from mm1core.data.document import Document, Part
+from mm1core.data.task import Item, Task
 from mm1core.data.text import encode
 from mm1core.evaluation.pictures import PictureTable
 from mm1core.evaluation.shots import demonstrations
-from mm1core.evaluation.task import Item, Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,7 +9,7 @@ from typing import IO, Any
 from PIL import Image
 
 from mm1core.data.document import Picture, Text
-from mm1core.evaluation.task import Item
+from mm1core.data.task import Item
 
 SHOWN = 3
 """Questions of each task."""

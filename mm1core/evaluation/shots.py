@@ -17,8 +17,8 @@ import numpy as np
 
 from mm1core.config import CANDIDATES
 from mm1core.data.document import Part, Picture
+from mm1core.data.task import Item, Task
 from mm1core.errors import DataError
-from mm1core.evaluation.task import Item, Task
 
 
 def demonstrations(task: Task, item: Item, *, shots: int, seed: int) -> tuple[tuple[Part, ...], ...]:

@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from mm1core.config import ImageConfig, OptimisationConfig
 from mm1core.data.document import Document, Picture, Source
-from mm1core.data.open import open_data
 from mm1core.data.pixels import prepare
 from mm1core.data.text import PAD_ID, encode
 from mm1core.encoder import ImageEncoder
@@ -28,6 +27,7 @@ from mm1core.fit import Stop, fit
 from mm1core.model import save_weights
 from mm1core.objectives.aim import Aim
 from mm1core.objectives.clip import Clip
+from mm1core.open import open_data
 from mm1core.stages import EncoderStage
 from mm1core.storage import write_atomically
 

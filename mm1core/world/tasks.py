@@ -13,11 +13,11 @@ from typing import get_args
 
 import numpy as np
 
+from mm1core.cider import cider_d
 from mm1core.config import TASK_NAMES, WORLD_CANDIDATES
 from mm1core.data.document import Answer, Part, Picture, Text
+from mm1core.data.task import Item, Task
 from mm1core.errors import DataError
-from mm1core.evaluation.cider import cider_d
-from mm1core.evaluation.task import Item, Task
 from mm1core.world import describe
 from mm1core.world.build import read_images, read_world
 from mm1core.world.draws import Draws
@@ -44,7 +44,7 @@ class SceneTask:
         self._number = TASK_NAMES.index(self.name)
 
     def items(self, count: int) -> list[Item]:
-        """See ``mm1core.evaluation.task.Task``."""
+        """See ``mm1core.data.task.Task``."""
         found: list[Item] = []
         for index in range(size(self._world, self._split)):
             if len(found) == count:
@@ -59,7 +59,7 @@ class SceneTask:
         return min(WORLD_CANDIDATES, self._world.train_scenes)
 
     def demonstration(self, item: Item, candidate: int) -> tuple[Part, ...] | None:
-        """See ``mm1core.evaluation.task.Task``; training scenes are never an item's own."""
+        """See ``mm1core.data.task.Task``; training scenes are never an item's own."""
         shown = scene(self._world, "train", candidate)
         index, dialect = (int(number) for number in item.id.split("/")[2:])
         draws = Draws(self._world.seed, 105, self._number, index, candidate)

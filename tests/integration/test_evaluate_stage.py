@@ -21,10 +21,10 @@ from mm1core.config import (
     TokenizerConfig,
     WorldConfig,
 )
-from mm1core.data.open import open_data
 from mm1core.errors import DataError, Interrupted
 from mm1core.evaluation import evaluate
 from mm1core.model import ModelConfig, MultimodalModel, save_model
+from mm1core.open import open_data
 from mm1core.stages import CorpusStage, EvaluateStage, TokenizerStage, WorldStage
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))

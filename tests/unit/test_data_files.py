@@ -15,10 +15,10 @@ from mm1core.data.captioning import FileCaptioning, word_f1
 from mm1core.data.document import END, Document, Picture, Text
 from mm1core.data.files import FileSource
 from mm1core.data.index import Index
-from mm1core.data.open import open_data
 from mm1core.data.rows import RowStream, steps
 from mm1core.data.text import END_ID
 from mm1core.errors import DataError
+from mm1core.open import open_data
 from mm1core.stages import CorpusStage, TokenizerStage
 
 

@@ -14,10 +14,10 @@ from mm1core.data import corpus
 from mm1core.data.document import END
 from mm1core.data.fingerprint import fingerprint
 from mm1core.data.index import Index
-from mm1core.data.open import read_tokenizer
 from mm1core.data.text import SPECIAL_TOKENS
 from mm1core.data.tokenizer import run, with_special_tokens
 from mm1core.errors import DataError, Interrupted
+from mm1core.open import read_tokenizer
 from mm1core.stages import CorpusStage, TokenizerStage
 
 TEXTS = ["a red circle and a blue square", "two small circles", "naïve café", "1,234.5 % of it all"] * 4

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mm1core.cider import cider_d, tokenize
 from mm1core.errors import DataError
-from mm1core.evaluation.cider import cider_d, tokenize
 
 
 def naive(predictions, references):

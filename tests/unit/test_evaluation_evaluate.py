@@ -6,9 +6,9 @@ import pytest
 from tiny_evaluation import ShadeTask, model, tokenizer
 
 from mm1core.config import EvaluationConfig
-from mm1core.data.open import Data
 from mm1core.errors import DataError, Interrupted
 from mm1core.evaluation.evaluate import score_model
+from mm1core.open import Data
 
 EVALUATION = EvaluationConfig(tasks=("colour", "text_core"), shots=(0, 2, 5), batch_size=16)
 

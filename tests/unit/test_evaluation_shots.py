@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm1core.data.document import Answer, Picture, Text
+from mm1core.data.task import Item
 from mm1core.errors import DataError
 from mm1core.evaluation.shots import demonstrations
-from mm1core.evaluation.task import Item
 
 
 def picture(number):

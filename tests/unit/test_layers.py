@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,14 @@ OWNERS = {
 
 
 def imports(file: Path) -> set[str]:
-    """Full names of all that a module imports, wherever in it."""
+    """Full names of all that a module imports, wherever in it; of a module and of what is taken from it."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative import"
-            found.add(node.module or "")
+            found.update([node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)])
     return found
 
 
@@ -54,6 +55,18 @@ def test_the_core_stands_alone():
         if file.parts[0] == "mm1core":
             tops = {name.partition(".")[0] for name in names}
             assert tops <= CORE | {"mm1core"} | set(sys.stdlib_module_names), f"{file} imports a package of others"
+
+
+def test_the_parts_of_the_core_have_an_order():
+    """Whatever a part imports, wherever in it, comes before it: data, then the world, the model, evaluation."""
+    needs: dict[str, set[str]] = {}
+    for file, names in MODULES.items():
+        if file.parts[0] == "mm1core" and file.name != "__init__.py":
+            imported = {name.split(".")[1] for name in names if name.startswith("mm1core.")}
+            needs.setdefault(file.parts[1].removesuffix(".py"), set()).update(imported)
+    order = list(TopologicalSorter({part: found - {part} for part, found in needs.items()}).static_order())
+    places = [order.index(part) for part in ("config", "data", "world", "open", "evaluation", "train")]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("layer", ["reports", "slurm"])

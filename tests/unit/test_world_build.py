@@ -9,9 +9,9 @@ from tiny_world import build_world, text_of, tiny
 
 from mm1core.config import SOURCE_NAMES, WorldConfig
 from mm1core.data.document import BOS, END, IMAGE, PAD, Document, Picture, Text
-from mm1core.data.open import open_data
 from mm1core.data.text import encode
 from mm1core.errors import ConfigError, DataError, Interrupted
+from mm1core.open import open_data
 from mm1core.stages import WorldStage
 from mm1core.world import build
 from mm1core.world.build import read_images, read_world

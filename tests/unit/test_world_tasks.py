@@ -8,10 +8,10 @@ from tiny_world import build_world, holes, look, pictures, text_of, tiny
 
 from mm1core.config import TASK_NAMES
 from mm1core.data.document import Picture
-from mm1core.data.open import open_data
+from mm1core.data.task import Item
 from mm1core.errors import DataError
 from mm1core.evaluation.shots import demonstrations
-from mm1core.evaluation.task import Item
+from mm1core.open import open_data
 from mm1core.world.build import read_images
 from mm1core.world.describe import COLOURS, COUNTS, DIGITS, FACT_FORMS, fact_place, names
 from mm1core.world.documents import open_sources

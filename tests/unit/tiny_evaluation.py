@@ -8,8 +8,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mm1core.config import ConnectorConfig, DecoderConfig, EncoderConfig, ImageConfig
 from mm1core.data.document import Answer, Picture, Text
+from mm1core.data.task import Item
 from mm1core.data.text import SPECIAL_TOKENS
-from mm1core.evaluation.task import Item
 from mm1core.model import ModelConfig, MultimodalModel
 
 SHADES = [f"shade{number}" for number in range(12)]

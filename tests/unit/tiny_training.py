@@ -17,10 +17,10 @@ from mm1core.config import (
     TrainingConfig,
 )
 from mm1core.data.document import Answer, Document, Picture, Text
-from mm1core.data.open import Data
 from mm1core.data.rows import Batch, RowStream, stack
 from mm1core.data.text import SPECIAL_TOKENS
 from mm1core.model import ModelConfig, MultimodalModel
+from mm1core.open import Data
 from mm1core.stages import PretrainStage
 from mm1core.train import Pretraining
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from mm1core.data.document import Source
+from mm1core.data.task import Task
 from mm1core.errors import DataError
-from mm1core.evaluation.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
