@@ -8,6 +8,7 @@ import pytest
 import tiny_training as tiny
 import torch
 from safetensors.torch import load_file
+from shard_files import write_lines
 
 from mm1core import spool
 from mm1core.config import (
@@ -15,15 +16,18 @@ from mm1core.config import (
     EncoderConfig,
     EncoderTrainingConfig,
     EvaluationConfig,
+    FilesConfig,
     ImageConfig,
     OptimisationConfig,
+    TokenizerConfig,
     TrainingConfig,
     WorldConfig,
 )
+from mm1core.data import corpus, tokenizer
 from mm1core.errors import ConfigError, DataError, Interrupted
 from mm1core.model import load_model
 from mm1core.objectives import pretrain_encoder
-from mm1core.stages import EncoderStage, WorldStage
+from mm1core.stages import CorpusStage, EncoderStage, TokenizerStage, WorldStage
 from mm1core.train import run
 from mm1core.world import build
 
@@ -125,6 +129,35 @@ def test_pretrain_stage_writes_a_model_and_the_same_result_after_a_stop(world, t
     model = load_model(tmp_path / "a", "cpu")
     assert not model.training
     assert sum(parameter.numel() for parameter in model.parameters()) == result["parameters"]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_text_alone_trains_and_resumes_exactly(tmp_path, frozen):
+    """No image in any step: encoder and connector get no gradient, and stay what they were."""
+    lines = write_lines(tmp_path / "lines.jsonl", [{"text": f"line {number} of a text"} for number in range(60)])
+    inputs = {"corpus:text": tmp_path / "corpus", "tokenizer": tmp_path / "tokenizer"}
+    for folder in inputs.values():
+        folder.mkdir()
+    files = FilesConfig(format="jsonl", paths=(str(lines),))
+    corpus.run(CorpusStage(source="text", files=files), inputs={}, work=inputs["corpus:text"], stop=go_on)
+    vocabulary = TokenizerStage(tokenizer=TokenizerConfig(vocabulary=300))
+    tokenizer.run(vocabulary, inputs=inputs, work=inputs["tokenizer"], stop=go_on)
+
+    data = DataConfig(mix={"text": 1.0}, row_tokens=60)
+    stage = pretrain_stage(data=data, encoder=replace(tiny.ENCODER, frozen=frozen))
+    result = run(stage, inputs=inputs, work=tmp_path / "a", stop=go_on)
+    for step in (1, 2):
+        with pytest.raises(Interrupted):
+            run(stage, inputs=inputs, work=tmp_path / "b", stop=after(step))
+    assert run(stage, inputs=inputs, work=tmp_path / "b", stop=go_on) == result
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
+    assert result["images"] == 0
+    assert result["tokens"] > 0
+    trained = load_model(tmp_path / "a", "cpu")
+    torch.manual_seed(stage.seed)
+    untouched = type(trained)(trained.config)
+    for name, weights in untouched.state_dict().items():
+        assert torch.equal(weights, trained.state_dict()[name]) == (not name.startswith("decoder")), name
 
 
 def test_pretraining_starts_from_the_encoder_it_is_given(world, tmp_path):
