@@ -27,15 +27,22 @@ class IdentityError(AblationError):
 def stage_key(*, kind: str, version: int, config: Any, inputs: Mapping[str, str]) -> str:
     """Twelve hex digits that change exactly when the result of the stage may change.
 
-    ``inputs`` maps a role to the key of a stage; keys, in the order of the roles, never paths.
+    ``inputs`` maps a role to the key of a stage; keys, in the order of the roles, never paths. Where stages of one kind
+    play several roles (``corpus:captions``), which is which counts as well.
     """
     return key_of_text(kind=kind, version=version, config=canonical_json(config), inputs=inputs)
 
 
 def key_of_text(*, kind: str, version: int, config: str, inputs: Mapping[str, str]) -> str:
     """``stage_key`` of a configuration whose canonical text is known."""
-    keys = ",".join(f'"{inputs[role]}"' for role in sorted(inputs))
+    keys = ",".join(f'"{_which(role)}{inputs[role]}"' for role in sorted(inputs))
     return digest(f'{{"config":{config},"inputs":[{keys}],"kind":"{kind}","version":{version}}}')
+
+
+def _which(role: str) -> str:
+    """``captions:`` of ``corpus:captions``; nothing of a role that names its kind alone."""
+    _, several, which = role.partition(":")
+    return which + several
 
 
 def digest(text: str) -> str:

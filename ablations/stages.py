@@ -103,7 +103,8 @@ class Chains:
             }
             keys = {role: stage.key for role, stage in corpora.items()}
             tokenizer = self._stage("tokenizer", TokenizerStage(tokenizer=data.tokenizer), keys)
-            return (*corpora.values(), tokenizer), {**keys, "tokenizer": tokenizer.key}
+            distinct = {stage.key: stage for stage in corpora.values()}  # one index may serve several sources
+            return (*distinct.values(), tokenizer), {**keys, "tokenizer": tokenizer.key}
 
         return self._remembered(("data", id(data)), data, build)
 

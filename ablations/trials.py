@@ -80,5 +80,5 @@ class TrialFolders:
 
 def _by_role(trial: Trial) -> dict[str, str]:
     """Key by kind, or by role (``corpus:captions``) where a kind can play several."""
-    roles = {key: role for stage in trial.stages for role, key in stage.inputs.items()}
-    return {roles.get(stage.key, stage.kind): stage.key for stage in trial.stages}
+    inputs = {role: key for stage in trial.stages for role, key in stage.inputs.items()}
+    return {**inputs, trial.stages[-1].kind: trial.stages[-1].key}

@@ -13,7 +13,7 @@ that goes into the record: numbers and short strings that are equal on every run
 A stage's configuration holds only what its inputs do not already stand for. Standard library only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mm1core.config import (
     ConnectorConfig,
@@ -40,9 +40,13 @@ class WorldStage:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusStage:
-    """The index of one file source: offsets, splits, quarantine list. No inputs."""
+    """The index of the files of a source: offsets, splits, quarantine list. No inputs.
 
-    source: str
+    Sources that read the same files in the same way share it.
+    """
+
+    source: str = field(metadata={"identity": False})
+    """Named in errors alone: a key of ``data.sources``."""
     files: FilesConfig
 
 

@@ -27,9 +27,9 @@ class FileCaptioning:
     primary = "exact"
     shots = True
 
-    def __init__(self, folder: Path, split: str) -> None:
-        """``folder`` is the work folder of a ``corpus`` stage; ``DataError`` if the split holds no sample."""
-        self._index = Index(folder)
+    def __init__(self, source: str, folder: Path, split: str) -> None:
+        """``folder`` is the work folder of the ``corpus`` stage; ``DataError`` if the split holds no sample."""
+        self._index = Index(folder, source)
         self._split = split
         self._held_out = self._index.ranked(split)
         self._train = self._index.numbers("train")
@@ -39,7 +39,7 @@ class FileCaptioning:
         """The task over the first source that has pictures; ``DataError`` if none has."""
         for name in _SOURCES:
             if name in sources:
-                return cls(sources[name], split)
+                return cls(name, sources[name], split)
         raise DataError(f"captioning needs one of the sources {', '.join(_SOURCES)}; there is {', '.join(sources)}")
 
     def items(self, count: int) -> Sequence[Item]:

@@ -59,7 +59,6 @@ def run(
 
     save_arrays(work / "index.npz", **samples.arrays())
     description = {
-        "source": stage.source,
         "max_pixels": stage.files.max_pixels,
         "shards": [{"path": str(path), "size": path.stat().st_size} for path, _ in shards],
     }

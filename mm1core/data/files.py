@@ -25,7 +25,7 @@ class FileSource:
     def __init__(self, name: str, folder: Path) -> None:
         """``folder`` is the work folder of the source's ``corpus`` stage; ``DataError`` if nothing is in train."""
         self._name = name
-        self._index = Index(folder)
+        self._index = Index(folder, name)
         self._train = self._index.numbers("train")
 
     def document(self, *, seed: int, row: int, slot: int) -> Document:

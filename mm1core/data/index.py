@@ -61,11 +61,11 @@ def save_arrays(path: Path, **arrays: np.ndarray) -> None:
 class Index:
     """An indexed source. Safe in forked and in spawned workers: files are opened where they are read."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` is the work folder of a finished ``corpus`` stage."""
+    def __init__(self, folder: Path, source: str) -> None:
+        """``folder`` is the work folder of a finished ``corpus`` stage; ``source`` names who reads it in errors."""
         self._folder = folder
         description = json.loads((folder / "index.json").read_text())
-        self.source: str = description["source"]
+        self.source = source
         self._max_pixels: int = description["max_pixels"]
         self._shards: list[dict[str, Any]] = description["shards"]
         with np.load(folder / "index.npz", allow_pickle=False) as arrays:

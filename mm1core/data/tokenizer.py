@@ -34,8 +34,8 @@ def run(
     is no tokenizer, or not the one whose fingerprint the configuration holds.
     """
     if stage.tokenizer.path is None:
-        folders = [path for role, path in sorted(inputs.items()) if role.startswith("corpus:")]
-        tokenizer = train(_texts(folders, stop), vocabulary=stage.tokenizer.vocabulary)
+        corpora = {role: path for role, path in sorted(inputs.items()) if role.startswith("corpus:")}
+        tokenizer = train(_texts(corpora, stop), vocabulary=stage.tokenizer.vocabulary)
     else:
         tokenizer = load(Path(stage.tokenizer.path).expanduser(), fingerprint=stage.tokenizer.fingerprint)
     write_atomically(work / "tokenizer.json", lambda file: file.write(tokenizer.to_str(pretty=True).encode()))
@@ -57,9 +57,9 @@ def train(texts: Iterator[str], *, vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _texts(folders: list[Path], stop: Callable[[], str | None]) -> Iterator[str]:
-    for folder in folders:
-        index = Index(folder)
+def _texts(corpora: Mapping[str, Path], stop: Callable[[], str | None]) -> Iterator[str]:
+    for role, folder in corpora.items():
+        index = Index(folder, role.removeprefix("corpus:"))
         for count, number in enumerate(index.numbers("train")):
             if count % _CHECK_EVERY == 0 and (reason := stop()):
                 raise Interrupted(reason)

@@ -71,6 +71,9 @@ def test_files_become_scores_a_report_and_a_quarantine_list(finished):
     assert {measure["key"] for measure in document["summary"]["measures"]} == {"eval/zero_shot", "eval/four_shot"}
     assert Path(document["report"]).is_file()
     records = [json.loads(path.read_text()) for path in store.glob("corpus/*/record.json")]
+    assert len(records) == 2  # captions and interleaved share one
+    trial = json.loads(next(store.glob("sweeps/files/trials/*/record.json")).read_text())
+    assert {"corpus:captions", "corpus:interleaved", "corpus:text", "tokenizer", "encoder"} <= trial["stages"].keys()
     broken = {record["config"]["files"]["format"]: record["result"]["broken_by_reason"] for record in records}
     assert broken == {"webdataset": {"truncated tar": 1, "undecodable image": 1}, "jsonl": {"invalid JSON": 1}}
     for record in records:

@@ -45,7 +45,7 @@ def reasons(work: Path) -> list[tuple[str, str]]:
 
 
 def every_sample(work: Path) -> dict[str, tuple[str, bytes]]:
-    found = Index(work)
+    found = Index(work, "captions")
     return {found.key(n): (found.text(n), found.image(n).tobytes()) for n in range(len(found))}
 
 
@@ -62,7 +62,7 @@ def test_samples_are_read_back_exactly(tmp_path: Path) -> None:
     assert every_sample(tmp_path / "work") == {
         f"{n:09d}": (caption(n), decoded(picture(n)).tobytes()) for n in range(15)
     }
-    assert Index(tmp_path / "work").name(12) == "captions 00001.tar:000000012"
+    assert Index(tmp_path / "work", "captions").name(12) == "captions 00001.tar:000000012"
     assert quarantine(tmp_path / "work") == []
 
 
@@ -100,7 +100,7 @@ def test_image_formats(tmp_path: Path, kind: str, suffix: str, mode: str) -> Non
     content = picture(1, kind=kind, mode=mode)
     write_tar(tmp_path / "a.tar", [(f"1.{suffix}", content), ("1.txt", b"one")])
     index(tmp_path / "work", tmp_path / "a.tar")
-    assert np.array_equal(Index(tmp_path / "work").image(0), decoded(content))
+    assert np.array_equal(Index(tmp_path / "work", "captions").image(0), decoded(content))
 
 
 def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
     Image.new("RGBA", (4, 4), (200, 0, 0, 0)).save(file, "PNG")
     write_tar(tmp_path / "a.tar", [("1.png", file.getvalue()), ("1.txt", b"nothing")])
     index(tmp_path / "work", tmp_path / "a.tar")
-    assert (Index(tmp_path / "work").image(0) == 255).all()
+    assert (Index(tmp_path / "work", "captions").image(0) == 255).all()
 
 
 def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     Image.fromarray(np.full((2, 2), 0x8000, np.uint16)).save(file, "PNG")
     write_tar(tmp_path / "a.tar", [("1.png", file.getvalue()), ("1.txt", b"grey")])
     index(tmp_path / "work", tmp_path / "a.tar")
-    assert (Index(tmp_path / "work").image(0) == 0x80).all()
+    assert (Index(tmp_path / "work", "captions").image(0) == 0x80).all()
 
 
 def test_captions_come_from_txt_then_from_json(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_second_image_of_a_sample_is_reported_and_the_first_is_used(tmp_path: 
     write_tar(tmp_path / "a.tar", [("1.png", picture(1)), ("1.jpg", picture(2)), ("1.txt", b"x")])
     index(tmp_path / "work", tmp_path / "a.tar")
     assert reasons(tmp_path / "work") == [("1.jpg", "duplicate member")]
-    assert np.array_equal(Index(tmp_path / "work").image(0), decoded(picture(1)))
+    assert np.array_equal(Index(tmp_path / "work", "captions").image(0), decoded(picture(1)))
 
 
 # Damaged tar files
@@ -322,7 +322,7 @@ def test_lines_are_read_back_and_broken_ones_named(tmp_path: Path) -> None:
         ],
     )
     result = index_lines(tmp_path / "work", path)
-    found = Index(tmp_path / "work")
+    found = Index(tmp_path / "work", "text")
     assert [found.text(n) for n in range(len(found))] == ["first", "naïve ☕", "last"]
     assert found.name(2) == "text a.jsonl:line 11"
     assert reasons(tmp_path / "work") == [
@@ -340,7 +340,7 @@ def test_lines_are_read_back_and_broken_ones_named(tmp_path: Path) -> None:
 def test_equal_lines_share_a_split(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", [{"text": f"text {n % 20}"} for n in range(100)])
     index_lines(tmp_path / "work", path, held_out=0.3)
-    found = Index(tmp_path / "work")
+    found = Index(tmp_path / "work", "captions")
     split = {name: {found.text(n) for n in found.numbers(name)} for name in ("train", "validation", "test")}
     assert sum(map(len, split.values())) == 20
 
@@ -361,7 +361,7 @@ def test_a_sample_stays_in_its_split_whatever_else_there_is(tmp_path: Path) -> N
     write_tar(tmp_path / "two.tar", pairs(range(39, -1, -3)))
     for name in ("one", "two"):
         index(tmp_path / name, tmp_path / f"{name}.tar", held_out=0.3)
-    one, two = Index(tmp_path / "one"), Index(tmp_path / "two")
+    one, two = Index(tmp_path / "one", "captions"), Index(tmp_path / "two", "captions")
     for split in ("train", "validation", "test"):
         keys = {one.key(n) for n in one.numbers(split)}
         assert {two.key(n) for n in two.numbers(split)} <= keys
@@ -376,7 +376,7 @@ def test_a_group_is_never_torn_apart(tmp_path: Path) -> None:
         ]
     write_tar(tmp_path / "a.tar", members)
     index(tmp_path / "work", tmp_path / "a.tar", group="of", held_out=0.3)
-    found = Index(tmp_path / "work")
+    found = Index(tmp_path / "work", "captions")
     groups = [{int(found.key(n)) % 12 for n in found.numbers(split)} for split in ("train", "validation", "test")]
     assert sum(map(len, groups)) == 12
 
@@ -391,7 +391,7 @@ def test_an_empty_split_is_an_error_that_names_it(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", pairs([1]))
     index(tmp_path / "work", tmp_path / "a.tar", held_out=0)
     with pytest.raises(DataError, match="test split"):
-        Index(tmp_path / "work").numbers("test")
+        Index(tmp_path / "work", "captions").numbers("test")
 
 
 # Identity and resume
@@ -448,22 +448,22 @@ def test_files_that_went_away_or_changed_are_named(tmp_path: Path) -> None:
     index(tmp_path / "work", path)
     shutil.move(path, tmp_path / "b.tar")
     with pytest.raises(DataError, match=r"a\.tar was indexed and cannot be read"):
-        Index(tmp_path / "work").text(0)
+        Index(tmp_path / "work", "captions").text(0)
     write_tar(path, pairs(range(20)))
     with pytest.raises(DataError, match="bytes"):
-        Index(tmp_path / "work").text(0)
+        Index(tmp_path / "work", "captions").text(0)
     content = bytearray((tmp_path / "b.tar").read_bytes())
     content[512:600] = bytes(88)
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"captions a\.tar:000000000 was whole"):
-        Index(tmp_path / "work").image(0)
+        Index(tmp_path / "work", "captions").image(0)
 
 
 def test_many_files_are_not_held_open(tmp_path: Path) -> None:
     for number in range(100):
         write_tar(tmp_path / f"{number:03d}.tar", pairs([number]))
     index(tmp_path / "work", tmp_path / "*.tar")
-    found = Index(tmp_path / "work")
+    found = Index(tmp_path / "work", "captions")
     before = len(os.listdir("/proc/self/fd"))
     assert {found.text(n) for n in [*range(100), *range(100)]} == {caption(n) for n in range(100)}
     assert len(os.listdir("/proc/self/fd")) < before + 70

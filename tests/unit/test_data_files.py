@@ -64,7 +64,7 @@ def texts(document: Document) -> list[str]:
 
 def test_a_caption_document_is_a_picture_its_caption_and_the_end(inputs: dict[str, Path]) -> None:
     source = FileSource("captions", inputs["corpus:captions"])
-    found = Index(inputs["corpus:captions"])
+    found = Index(inputs["corpus:captions"], "captions")
     pixels = {found.text(n): found.image(n) for n in range(len(found))}
     for slot in range(20):
         document = source.document(seed=0, row=3, slot=slot)
@@ -91,7 +91,7 @@ def test_an_interleaved_document_is_several_pairs(inputs: dict[str, Path]) -> No
 
 def test_training_never_reads_a_held_out_sample_and_reads_all_others(inputs: dict[str, Path]) -> None:
     source = FileSource("captions", inputs["corpus:captions"])
-    found = Index(inputs["corpus:captions"])
+    found = Index(inputs["corpus:captions"], "captions")
     seen = Counter(texts(source.document(seed=5, row=row, slot=0))[0] for row in range(2000))
     train = {found.text(n) for n in found.numbers("train")}
     assert set(seen) == train
@@ -135,7 +135,7 @@ def test_the_data_order_is_the_same_across_restarts_and_workers(inputs: dict[str
 def test_items_are_the_held_out_samples(inputs: dict[str, Path], split: str) -> None:
     task = open_data(inputs).task("captioning", split)
     items = task.items(1000)
-    found = Index(inputs["corpus:captions"])
+    found = Index(inputs["corpus:captions"], "captions")
     assert sorted(item.references[0] for item in items) == sorted(found.text(n) for n in found.numbers(split))
     assert len({item.id for item in items}) == len(items)
     assert [item.id for item in task.items(3)] == [item.id for item in items][:3]
@@ -148,8 +148,8 @@ def test_items_are_the_held_out_samples(inputs: dict[str, Path], split: str) -> 
 
 
 def test_demonstrations_are_training_documents_and_never_held_out(inputs: dict[str, Path]) -> None:
-    task = FileCaptioning(inputs["corpus:captions"], "test")
-    found = Index(inputs["corpus:captions"])
+    task = FileCaptioning("captions", inputs["corpus:captions"], "test")
+    found = Index(inputs["corpus:captions"], "captions")
     item = task.items(1)[0]
     shown = [task.demonstration(item, candidate) for candidate in range(task.pool)]
     assert task.pool == len(found.numbers("train"))
@@ -165,7 +165,7 @@ def test_demonstrations_are_training_documents_and_never_held_out(inputs: dict[s
 
 
 def test_scores_of_right_half_right_and_wrong_captions(inputs: dict[str, Path]) -> None:
-    task = FileCaptioning(inputs["corpus:captions"], "test")
+    task = FileCaptioning("captions", inputs["corpus:captions"], "test")
     items = task.items(4)
     right = [item.references[0] for item in items]
     scores = task.score(items, [f" {right[0]}", "a thing", "", right[3].replace(" ", "  ")])

@@ -62,7 +62,7 @@ def test_training_reads_the_train_split_alone(
     text = Index.text
     monkeypatch.setattr(Index, "text", lambda index, number: (read.append(number), text(index, number))[1])
     build(tmp_path / "work", corpora)
-    assert read == Index(corpora["corpus:captions"]).numbers("train").tolist()
+    assert read == Index(corpora["corpus:captions"], "captions").numbers("train").tolist()
 
 
 def test_training_gives_the_same_file_in_any_process(tmp_path: Path, corpora: dict[str, Path]) -> None:

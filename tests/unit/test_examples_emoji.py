@@ -46,7 +46,7 @@ def test_shards_hold_every_rendering_and_are_the_same_again(tmp_path: Path) -> N
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     result = index(tmp_path / "a", tmp_path / "work", max_broken=0)
     assert (result["samples"], result["broken"]) == (40, 0)
-    found = Index(tmp_path / "work")
+    found = Index(tmp_path / "work", "captions")
     assert set(Counter(found.text(n) for n in range(40)).values()) == {8}
     assert {found.image(n).shape for n in range(40)} == {(32, 32, 3)}
     assert len({found.image(n).tobytes() for n in range(40)}) == 40
@@ -57,7 +57,7 @@ def test_shards_hold_every_rendering_and_are_the_same_again(tmp_path: Path) -> N
 def test_emoji_can_be_held_out_whole(tmp_path: Path) -> None:
     make(tmp_path / "shards")
     index(tmp_path / "shards", tmp_path / "work", group="emoji", held_out=0.3)
-    found = Index(tmp_path / "work")
+    found = Index(tmp_path / "work", "captions")
     splits = [{found.text(n) for n in range(len(found)) if found._samples.split[n] == split} for split in range(3)]
     assert sum(map(len, splits)) == 5
 

@@ -61,7 +61,7 @@ STAGES: dict[str, Any] = {
 }
 GOLDEN = {
     "world": "dadb468ee244",
-    "corpus": "277ac2454d87",
+    "corpus": "38a507494e67",
     "tokenizer": "fe225d0cbc6d",
     "encoder": "5b6a9c8d6938",
     "pretrain": "7f74bd7030cb",
@@ -136,6 +136,7 @@ def test_a_field_changes_the_key_exactly_if_it_is_identity(kind, place, identity
 def test_execution_fields_exist_and_are_few():
     without = {".".join(place) for kind, place, identity in CASES if not identity}
     assert without == {
+        "source",
         "files.paths",
         "tokenizer.path",
         "data.tokenizer.path",
@@ -155,6 +156,17 @@ def test_kind_version_and_inputs_are_identity():
         key("world", STAGES["world"], {"encoder": "0123456789ac"}),
     }
     assert len(keys) == 5
+
+
+def test_which_of_several_roles_a_stage_plays_is_identity():
+    """Else training on one of two sources would have the key of training on the other."""
+    one, other = "0123456789ab", "ba9876543210"
+    roles = [("captions", "interleaved"), ("interleaved", "synthetic_captions"), ("captions", "synthetic_captions")]
+    keys = {
+        key("pretrain", STAGES["pretrain"], {f"corpus:{first}": one, f"corpus:{second}": other})
+        for first, second in roles
+    }
+    assert len(keys) == 3
 
 
 def test_the_order_in_which_inputs_are_given_does_not_count():

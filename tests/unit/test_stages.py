@@ -122,6 +122,30 @@ def test_files_are_indexed_each_and_tokenized_together():
     assert set(stages[4].inputs) == {"corpus:captions", "corpus:text", "tokenizer", "pretrain"}
 
 
+def test_sources_that_read_the_same_files_share_their_index():
+    shared = files("captions")
+    stages = Chains().chain(file_config(captions=shared, interleaved=shared, text=files("text")), 0)
+    assert [stage.kind for stage in stages] == ["corpus", "corpus", "tokenizer", "pretrain", "evaluate"]
+    roles = stages[3].inputs
+    assert roles["corpus:captions"] == roles["corpus:interleaved"] != roles["corpus:text"]
+    apart = file_config(captions=shared, interleaved=replace(shared, held_out=0.2), text=files("text"))
+    assert len(Chains().chain(apart, 0)) == 6
+
+
+def test_which_source_reads_which_files_is_identity():
+    """The mix has one source alone, and the files of the two are exchanged."""
+    one, other = files("captions"), files("interleaved")
+    mix = {"interleaved": 1.0}
+    found = [
+        Chains().chain(replace(config, data=replace(config.data, mix=mix)), 0)[-2].key
+        for config in (
+            file_config(interleaved=one, synthetic_captions=other),
+            file_config(captions=one, interleaved=other),
+        )
+    ]
+    assert found[0] != found[1]
+
+
 def test_the_content_of_files_is_identity_and_their_place_is_not():
     here = file_config(captions=files("captions"))
     moved = file_config(captions=replace(files("captions"), paths=("elsewhere/captions.tar",)))
