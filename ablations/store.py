@@ -13,7 +13,6 @@ import re
 import secrets
 import shutil
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ablations.errors import StoreError
+from mm1core.storage import checksum
 
 Warn = Callable[[str], None]
 
@@ -29,7 +29,6 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 _AWAY = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
 _CHECKPOINTS = "checkpoints"
-_CHUNK = 1 << 20
 STORE_FAULTS = (*_FULL, *_DENIED, *_AWAY)
 """Errors of the operating system that say something about the disk, not about the program."""
 
@@ -73,7 +72,7 @@ class StageFolder:
     def files(self) -> dict[str, dict[str, Any]]:
         """What the stage leaves to others, by name: size and checksum; not what it kept for itself on the way."""
         return {
-            path.relative_to(self.work).as_posix(): {"bytes": path.stat().st_size, "crc32": _checksum(path)}
+            path.relative_to(self.work).as_posix(): {"bytes": path.stat().st_size, "crc32": f"{checksum(path):08x}"}
             for path in sorted(self.work.rglob("*"))
             if path.is_file()
             and not path.name.startswith("spool.jsonl")
@@ -129,7 +128,7 @@ class StageFolder:
                 raise Damaged(f"has lost work/{name}") from None
             if size != known.get("bytes"):
                 raise Damaged(f"has {size} of {known.get('bytes')} bytes of work/{name}")
-            if contents and "crc32" in known and _checksum(self.work / name) != known["crc32"]:
+            if contents and "crc32" in known and f"{checksum(self.work / name):08x}" != known["crc32"]:
                 raise Damaged(f"names work/{name}, which is not what was written")
 
 
@@ -244,15 +243,6 @@ def _draft(path: Path) -> Iterator[TextIO]:
 
 def _json_text(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _checksum(path: Path) -> str:
-    """CRC-32 of a file's content, as 8 hex digits: it tells damage at the speed of reading."""
-    crc = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            crc = zlib.crc32(chunk, crc)
-    return f"{crc:08x}"
 
 
 def set_aside(path: Path) -> Path:

@@ -14,12 +14,11 @@ from typing import IO, Any
 
 import torch
 
-from mm1core.storage import refusals, write_atomically
+from mm1core.storage import checksum, refusals, write_atomically
 
 logger = logging.getLogger(__name__)
 
 _KEPT = 2
-_CHUNK = 1 << 20
 _WHOLE = 0x2144DF1C
 """The CRC-32 of anything that is followed by its own CRC-32, the lowest byte first."""
 _NAME = re.compile(r"step-(\d+)\.ckpt")
@@ -81,11 +80,7 @@ class _Summed:
 
 def _load(path: Path) -> dict[str, Any]:
     """Raises whatever comes of damage. ``torch.load`` itself would take flipped bits for weights."""
-    crc = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            crc = zlib.crc32(chunk, crc)
-    if crc != _WHOLE:
+    if checksum(path) != _WHOLE:
         raise ValueError("its checksum is wrong")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
