@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports.configuration import leaves
 from reports.records import SweepRecords, Trial
 
 AXIS = "sweep"
@@ -20,7 +21,7 @@ def merge(sweeps: Sequence[SweepRecords]) -> SweepRecords:
     names = [str(records.plan["name"]) for records in sweeps]
     whole = {key for records in sweeps for arm in records.plan["arms"] for key in arm["set"]}
     configurations = {
-        _key(name, arm["key"]): _leaves(records.plan.get("base") or {}, whole) | arm["set"]
+        _key(name, arm["key"]): leaves(records.plan.get("base") or {}, whole=whole) | arm["set"]
         for name, records in zip(names, sweeps, strict=True)
         for arm in records.plan["arms"]
     }
@@ -86,17 +87,6 @@ def _axes(sweeps: Sequence[SweepRecords]) -> list[dict[str, Any]]:
             for value in (*first, *axis["values"]):
                 values.setdefault(name, {}).setdefault(value["label"], value)
     return [{**axis, "values": list(values[name].values())} for name, axis in axes.items()]
-
-
-def _leaves(sections: Mapping[str, Any], whole: set[str], prefix: str = "") -> dict[str, Any]:
-    """By dotted key; ``whole`` are keys whose mappings are values, such as ``data.mix``."""
-    found: dict[str, Any] = {}
-    for name, value in sections.items():
-        if isinstance(value, Mapping) and prefix + name not in whole:
-            found |= _leaves(value, whole, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found
 
 
 def _differing(configurations: Sequence[Mapping[str, Any]]) -> list[str]:

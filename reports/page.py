@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.analysis import Analysis
+from reports.configuration import leaves
 from reports.examples import Example
 from reports.frame import Arm
 from reports.plot import Figure, figure_json, script
@@ -49,6 +50,7 @@ def render(
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["setting"] = _setting
     results = analysis.results
+    setting_keys = list(dict.fromkeys(key for arm in results.arms for key in arm.settings))
     return environment.get_template("page.html").render(
         plan=results.plan,
         summary=summary,
@@ -58,9 +60,9 @@ def render(
         task_tables=[(table.caption, Markup(to_html(table))) for table in task_tables],
         examples=_by_task(shown),
         arms=results.arms,
-        setting_keys=list(dict.fromkeys(key for arm in results.arms for key in arm.settings)),
+        setting_keys=setting_keys,
         configuration=_configuration(results.plan, results.arms),
-        base=_leaves(results.plan.get("base") or {}),
+        base=leaves(results.plan.get("base") or {}, whole=setting_keys),
         found=found,
         trials=results.all_trials,
         labels={arm.key: arm.label for arm in results.arms},
@@ -102,16 +104,6 @@ def _configuration(plan: Mapping[str, Any], arms: Sequence[Arm]) -> str:
             section = section.setdefault(name, {})
         section[leaf] = value
     return json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else ""
-
-
-def _leaves(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """By dotted key, also those that are mappings themselves."""
-    found: dict[str, Any] = {}
-    for name, value in sections.items():
-        found[prefix + name] = value
-        if isinstance(value, Mapping):
-            found |= _leaves(value, f"{prefix}{name}.")
-    return found
 
 
 def _setting(value: Any) -> str:

@@ -52,7 +52,7 @@ FIGURE_5 = BarStyle(
     plot_width=506,
     plot_height=336,
     margin=0.75,
-    hatch_spacing=8,
+    hatch_spacing=10,
 )
 GRID = "#b4b4b4"
 TICK = "#7b7b7b"

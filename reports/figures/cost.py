@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
+from math import floor, log10
 from typing import Any
 
 from reports.analysis import Analysis
+from reports.figures.ranges import decades
 from reports.frame import Arm, Measure
 from reports.plot import Figure, figure
 from reports.records import ReportError
@@ -122,20 +123,14 @@ def _dots(points: Sequence[Point], measure: Measure, name: str, colour: str, sym
 
 
 def _logarithmic(points: Sequence[Point]) -> dict[str, Any]:
-    """A logarithmic axis that names 1, 2 and 5 in each decade, or powers of ten where there are many."""
     costs = [point.operations for point in points]
-    low, high = log10(min(costs)), log10(max(costs))
-    room = max(0.06, 0.08 * (high - low))
-    low, high = low - room, high + room
-    steps = (1,) if high - low > 4 else (1, 2, 5) if high - low > 1 else (1, 1.5, 2, 3, 5, 7)
-    ticks = [step * 10.0**decade for decade in range(floor(low), ceil(high)) for step in steps]
-    ticks = [tick for tick in ticks if low <= log10(tick) <= high]
+    shown = decades(costs)
     unit = floor(log10(min(costs)))
     return {
         "type": "log",
-        "range": (low, high),
-        "tickvals": ticks,
-        "ticktext": [f"{tick / 10**unit:g}" for tick in ticks],
+        "range": (shown.low, shown.high),
+        "tickvals": shown.ticks,
+        "ticktext": [f"{tick / 10**unit:g}" for tick in shown.ticks],
         "tickangle": 0,
         "title": {"text": f"operations of a training (10<sup>{unit}</sup>)", "font": {"size": 12}, "standoff": 4},
     }

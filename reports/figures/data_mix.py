@@ -1,24 +1,18 @@
 """The data figure in the style of MM1's Fig. 5: TextCore, 0-shot, 4-shot, 8-shot in groups, one series a setting.
 
-One sweep is one panel; ``data_mix_grid`` puts several side by side, as the paper does with its four. From a shell:
-
-    python -m reports.figures.data_mix FOLDER... --output figure.png
+One sweep is one panel; ``data_mix_grid`` puts several side by side, as the paper does with its four.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from reports.analysis import Analysis, analyse
-from reports.export import write_images
+from reports.analysis import Analysis, reference_values
 from reports.figures.bars import Bar, Column, bar, column, trace, value_label
-from reports.figures.ranges import full_range
-from reports.frame import Arm, Measure, Results
+from reports.figures.ranges import ValueRange, full_range
+from reports.frame import Arm, Measure
 from reports.plot import Figure, figure
-from reports.records import ReportError, read_records
+from reports.records import ReportError
 from reports.style import FIGURE_5, GRID, SERIF, TICK, bar_width, frame_axis, layout, legend, verbatim
 
 _LEFT, _RIGHT, _BOTTOM = 72, 14, 74
@@ -53,10 +47,16 @@ def data_mix_grid(analyses: Sequence[Analysis]) -> Figure:
 
 
 def mixes(contents: Sequence[Mix]) -> Figure:
-    """Two panels in a row, titled below."""
+    """Two panels in a row, titled below, all on one value axis."""
     columns = min(2, len(contents))
     rows = -(-len(contents) // columns)
-    top_margin = max(_Legend(content.names).above for content in contents)
+    boxes = [_Legend(content.names) for content in contents]
+    top_margin = max(box.above for box in boxes)
+    values = full_range(
+        [one.reach for content in contents for row in content.bars for one in row if one.reach is not None],
+        percent=all(one.percent for content in contents for one in content.columns),
+        headroom=(_LABEL + max(box.inside for box in boxes)) / FIGURE_5.plot_height,
+    )
     width = columns * (_LEFT + FIGURE_5.plot_width + _RIGHT)
     height = rows * (top_margin + FIGURE_5.plot_height + _BOTTOM)
     traces: list[dict[str, Any]] = []
@@ -68,6 +68,8 @@ def mixes(contents: Sequence[Mix]) -> Figure:
         letter = f"<b>({content.letter})</b> " if content.letter else ""
         panel = _Panel(
             content=content,
+            box=boxes[index],
+            values=values,
             suffix="" if index == 0 else str(index + 1),
             x_domain=(left / width, (left + FIGURE_5.plot_width) / width),
             y_domain=(1 - (top + FIGURE_5.plot_height) / height, 1 - top / height),
@@ -87,16 +89,14 @@ class _Panel:
         self,
         *,
         content: Mix,
+        box: "_Legend",
+        values: ValueRange,
         suffix: str,
         x_domain: tuple[float, float],
         y_domain: tuple[float, float],
         caption: str,
     ) -> None:
         columns, names, bars = content.columns, content.names, content.bars
-        reaches = [one.reach for row in bars for one in row if one.reach is not None]
-        percent = all(one.percent for one in columns)
-        box = _Legend(names)
-        values = full_range(reaches, percent=percent, headroom=(_LABEL + box.inside) / FIGURE_5.plot_height)
         width = bar_width(len(bars))
         self.traces, self.annotations = [], []
         for number, (row, name) in enumerate(zip(bars, names, strict=True)):
@@ -168,7 +168,8 @@ class _Panel:
 
 
 def _mix(analysis: Analysis) -> Mix:
-    measures, arms, names = _groups(analysis), *_series(analysis)
+    arms, names = _series(analysis)
+    measures = _groups(analysis, arms)
     return Mix(
         title=str(analysis.results.plan["title"]),
         columns=tuple(map(column, measures)),
@@ -177,12 +178,12 @@ def _mix(analysis: Analysis) -> Mix:
     )
 
 
-def _groups(analysis: Analysis) -> list[Measure]:
+def _groups(analysis: Analysis, arms: Sequence[Arm]) -> list[Measure]:
     """The headline measures with TextCore first, as the paper orders them."""
     measures = [
         measure
         for measure in analysis.results.headline
-        if any((arm.key, measure.key) in analysis.means for arm in analysis.results.arms)
+        if any((arm.key, measure.key) in analysis.means for arm in arms)
     ]
     if not measures:
         raise ReportError("the data-mix figure needs at least one scored trial; run the sweep first")
@@ -190,15 +191,24 @@ def _groups(analysis: Analysis) -> list[Measure]:
 
 
 def _series(analysis: Analysis) -> tuple[list[Arm], list[str]]:
-    """The arms, named by their value on the axis where there is a single one; in the order of the axis."""
+    """The arms and their names. Along an axis that sets the mix, or the only one, in its order and by its values, where
+    all other axes stand at their reference; without such an axis all arms."""
     axes = analysis.results.plan["axes"]
     arms = list(analysis.results.arms)
-    if len(axes) != 1:
+    axis = axes[0] if len(axes) == 1 else mix_axis(analysis)
+    if axis is None:
         return arms, [arm.label for arm in arms]
-    name = axes[0]["name"]
-    order = [value["label"] for value in axes[0]["values"]]
+    name = axis["name"]
+    others = {other: value for other, value in reference_values(analysis.results).items() if other != name}
+    arms = [arm for arm in arms if all(arm.values.get(other) == value for other, value in others.items())]
+    order = [value["label"] for value in axis["values"]]
     arms.sort(key=lambda arm: order.index(arm.values[name]) if arm.values.get(name) in order else len(order))
     return arms, [arm.values.get(name, arm.label) for arm in arms]
+
+
+def mix_axis(analysis: Analysis) -> dict[str, Any] | None:
+    """The axis that sets the mix of the data."""
+    return next((axis for axis in analysis.results.plan["axes"] if "data.mix" in axis["keys"]), None)
 
 
 class _Legend:
@@ -232,23 +242,3 @@ class _Legend:
 def _label_size(width: float) -> int:
     """Font size that keeps a rotated number within its bar."""
     return max(7, min(14, int(width * FIGURE_5.plot_width / 4.5)))
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Draw the panels of finished sweeps in one figure."""
-    parser = argparse.ArgumentParser(prog="python -m reports.figures.data_mix", description=main.__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, help="sweep folders, store/sweeps/NAME, in order")
-    parser.add_argument("--output", type=Path, required=True, help="a .png, .svg or .pdf file")
-    options = parser.parse_args(arguments)
-    try:
-        analyses = [analyse(Results(read_records(folder, store=folder.parent.parent))) for folder in options.folders]
-        write_images({options.output: data_mix_grid(analyses)})
-    except ReportError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(options.output)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -3,10 +3,11 @@ size and seed with the power law through them, log-log."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import ceil, exp, floor, log, log10
+from math import exp, log
 from typing import Any
 
 from reports.analysis import Analysis
+from reports.figures.ranges import decades
 from reports.frame import Arm, Measure
 from reports.plot import Figure, figure
 from reports.records import ReportError
@@ -210,14 +211,15 @@ def _formula(law: PowerLaw | None, points: Sequence[Best], domain: tuple[float, 
 
 
 def _decades(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis over all values that names them if they are few; else 1, 2 and 5 of each decade, or less."""
-    low, high = log10(min(values)) - 0.08, log10(max(values)) + 0.08
-    steps = (1,) if high - low > 3 else (1, 3) if high - low > 1.8 else (1, 2, 5)
-    ticks = [step * 10.0**decade for decade in range(floor(low), ceil(high)) for step in steps]
-    ticks = [tick for tick in ticks if low <= log10(tick) <= high]
-    if len(set(values)) <= _FEW:
-        ticks = sorted(set(values))
-    return {"type": "log", "range": (low, high), "tickvals": ticks, "ticktext": [_number(tick) for tick in ticks]}
+    """A logarithmic axis over all values that names them if they are few."""
+    shown, given = decades(values), sorted(set(values))
+    ticks = given if len(given) <= _FEW else shown.ticks
+    return {
+        "type": "log",
+        "range": (shown.low, shown.high),
+        "tickvals": ticks,
+        "ticktext": [_number(tick) for tick in ticks],
+    }
 
 
 def _number(value: float) -> str:

@@ -20,7 +20,7 @@ class ValueRange:
 def full_range(intervals: Sequence[tuple[float, float]], *, percent: bool, headroom: float = 0.15) -> ValueRange:
     """Fig. 5: ticks of 20 (percent); the range ends on ticks, with ``headroom`` of it free above for labels and legend.
 
-    There is no tick above 100 %, and the range then ends where the room does.
+    There is no tick above 100 %; the room above it ends one step further on.
     """
     step = 20.0 if percent else _nice(max(high for _, high in intervals) / 4)
     return _range(intervals, unit=step, step=step, below=0.1 * step, headroom=headroom, percent=percent)
@@ -57,6 +57,17 @@ def broken_range(
     )
 
 
+def decades(values: Sequence[float]) -> ValueRange:
+    """A logarithmic axis over all values: its ends as powers of ten, and ticks in each decade, the fewer the longer."""
+    low, high = log10(min(values)), log10(max(values))
+    room = max(0.06, 0.08 * (high - low))
+    low, high = low - room, high + room
+    span = high - low
+    steps = (1,) if span > 4 else (1, 3) if span > 2 else (1, 2, 5) if span > 1 else (1, 1.5, 2, 3, 5, 7)
+    ticks = [step * 10.0**decade for decade in range(floor(low), ceil(high)) for step in steps]
+    return ValueRange(low=low, high=high, ticks=tuple(tick for tick in ticks if low <= log10(tick) <= high))
+
+
 def _range(
     intervals: Sequence[tuple[float, float]],
     *,
@@ -71,8 +82,6 @@ def _range(
     high = max(low + unit, ceil(highest / unit) * unit)
     while highest + headroom * (high - low) > high:
         high += unit
-    if percent and high > 100:
-        high = max(100.0, (highest - headroom * low) / (1 - headroom))
     first, last = ceil(low / step - 1e-9), floor(min(high, 100.0 if percent else high) / step + 1e-9)
     return ValueRange(low=low, high=high, ticks=tuple(round(tick * step, 6) for tick in range(first, last + 1)))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.analysis import Contrast
+from reports.configuration import leaves
 from reports.frame import Results
 from reports.paper.published import Comparison, Published, Setting
 
@@ -31,7 +32,7 @@ class Counterparts:
 
     def __init__(self, results: Results, published: Published) -> None:
         self._published = published
-        base = _leaves(results.plan.get("base") or {})
+        base = leaves(results.plan.get("base") or {}, whole={_MIX})
         keys = {key for arm in results.arms for key in arm.settings}
         self._settings = {arm.key: {key: arm.settings.get(key, base.get(key)) for key in keys} for arm in results.arms}
         self._base = base
@@ -101,17 +102,6 @@ def _shares(mix: Any) -> dict[str, float] | None:
         return None
     total = sum(mix.values())
     return {source: share / total for source, share in mix.items()} if total > 0 else None
-
-
-def _leaves(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """By dotted key; a mix of data is one value."""
-    found: dict[str, Any] = {}
-    for name, value in sections.items():
-        if isinstance(value, Mapping) and prefix + name != _MIX:
-            found |= _leaves(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found
 
 
 def _canonical(value: Any) -> str:

@@ -197,7 +197,7 @@ def test_images_have_the_same_bytes_twice(report, tmp_path):
 def test_four_data_sweeps_make_one_figure_from_the_shell(tmp_path):
     folders = [str(write_paper_data(tmp_path, panel, items=100)) for panel in "abcd"]
     output = tmp_path / "data.png"
-    command = [sys.executable, "-m", "reports.figures.data_mix", *folders, "--output", str(output)]
+    command = [sys.executable, "-m", "reports.data_panels", *folders, "--output", str(output)]
     root = Path(__file__).parents[2]
     run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=180, check=False)
     assert run.returncode == 0, run.stderr
