@@ -1,35 +1,41 @@
 """Tables as HTML, Markdown and LaTeX (booktabs). Every text that comes from a user is escaped for its format."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from reports.tables import ARROWS, Cell, Table, spoken_p
+from reports.tables import ARROWS, Cell, Row, Table, spoken_p
 
 
 def to_html(table: Table) -> str:
-    """A ``<table>`` without style of its own. Each head of a column is a button for sorting by it, unless rows sum up
-    others; numbers are sorted by the attribute ``data-value``."""
-    grouped = any(row.heads for row in table.rows)
-    head = "".join(_html_head(column, grouped) for column in (table.rows_are, "seeds", *table.columns))
-    body = []
-    for row in table.rows:
-        label = escape(row.label) + (' <span class="mark" title="the baseline">†</span>' if row.baseline else "")
-        cells = "".join(f"<td{_html_attributes(cell)}>{_html_cell(cell)}</td>" for cell in row.cells)
-        kind = " class=baseline" if row.baseline else " class=head" if row.heads else ""
-        body.append(f'<tr{kind}><th scope="row">{label}</th><td>{escape(row.seeds)}</td>{cells}</tr>')
+    """A ``<table>`` without style of its own. Each head of a column is a button for sorting by it, within the parts of
+    the table; numbers are sorted by the attribute ``data-value``."""
+    head = f'<th scope="col">{escape(table.groups_are)}</th>' if table.groups_are else ""
+    head += "".join(
+        f'<th scope="col" aria-sort="none"><button type="button">{escape(column)}</button></th>'
+        for column in table.heads
+    )
+    bodies = "".join(f"<tbody>{''.join(_html_rows(table, rows))}</tbody>" for rows in table.parts)
     foot = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
+    width = len(table.heads) + bool(table.groups_are)
     return (
-        f"<table><caption>{escape(table.caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody>"
-        f'<tfoot><tr><td colspan="{len(table.columns) + 2}">{foot}</td></tr></tfoot></table>'
+        f"<table><caption>{escape(table.caption)}</caption><thead><tr>{head}</tr></thead>{bodies}"
+        f'<tfoot><tr><td colspan="{width}">{foot}</td></tr></tfoot></table>'
     )
 
 
-def _html_head(column: str, grouped: bool) -> str:
-    if grouped:
-        return f'<th scope="col">{escape(column)}</th>'
-    return f'<th scope="col" aria-sort="none"><button type="button">{escape(column)}</button></th>'
+def _html_rows(table: Table, rows: Sequence[Row]) -> Iterator[str]:
+    for place, row in enumerate(rows):
+        group = ""
+        if table.groups_are and place == 0:
+            turned = " class=turned" if table.turned else ""
+            group = f'<th scope="rowgroup" rowspan="{len(rows)}"{turned}><span>{escape(row.group)}</span></th>'
+        label = escape(row.label) + (' <span class="mark" title="the baseline">†</span>' if row.baseline else "")
+        seeds = f"<td>{escape(row.seeds)}</td>" if table.seeded else ""
+        cells = "".join(f"<td{_html_attributes(cell)}>{_html_cell(cell)}</td>" for cell in row.cells)
+        kinds = {"baseline": row.baseline, "head": row.heads, "shaded": row.shaded}
+        kind = next((f" class={name}" for name, is_one in kinds.items() if is_one), "")
+        yield f'<tr{kind}>{group}<th scope="row">{label}</th>{seeds}{cells}</tr>'
 
 
 def _html_attributes(cell: Cell) -> str:
@@ -53,15 +59,19 @@ def _html_cell(cell: Cell) -> str:
 
 
 def to_markdown(table: Table) -> str:
+    stub = (table.groups_are,) if table.groups_are else ()
+    aligned = " :-- |" * len((*stub, table.rows_are)) + " --: |" * table.seeded
     lines = [
         f"**{_markdown(table.caption)}**",
         "",
-        "| " + " | ".join((table.rows_are, "seeds", *map(_markdown, table.columns))) + " |",
-        "| :-- | --: |" + "".join(" :-- |" if wordy else " --: |" for wordy in _wordy(table)),
+        "| " + " | ".join(map(_markdown, (*stub, *table.heads))) + " |",
+        f"|{aligned}" + "".join(" :-- |" if wordy else " --: |" for wordy in _wordy(table)),
     ]
-    for row in table.rows:
+    for row in (row for rows in table.parts for row in rows):
         label = f"**{_markdown(row.label)}**" if row.heads else _markdown(row.label) + (" †" if row.baseline else "")
-        lines.append("| " + " | ".join((label, row.seeds, *map(_markdown_cell, row.cells))) + " |")
+        group = (_markdown(row.group),) if table.groups_are else ()
+        seeds = (row.seeds,) if table.seeded else ()
+        lines.append("| " + " | ".join((*group, label, *seeds, *map(_markdown_cell, row.cells))) + " |")
     return "\n".join([*lines, "", *(_markdown(note) + "  " for note in table.notes)]).rstrip() + "\n"
 
 
@@ -83,25 +93,47 @@ def _markdown(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A ``table`` environment; needs the packages booktabs and textcomp's symbols of any current LaTeX."""
+    """A ``table`` environment. Its first line names the packages that it needs."""
+    packages = ["booktabs"]
+    packages += ["multirow"] if table.groups_are else []
+    packages += ["graphicx"] if table.turned else []
+    packages += ["[table]xcolor"] if any(row.shaded for row in table.rows) else []
+    columns = ("l" if table.groups_are else "") + "l" + "r" * table.seeded
+    stub = ("" if table.turned else _latex(table.groups_are),) if table.groups_are else ()
     lines = [
+        f"% packages: {', '.join(packages)}",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_latex(table.caption)}}}",
-        r"\begin{tabular}{lr" + "".join("l" if wordy else "r" for wordy in _wordy(table)) + "}",
+        rf"\begin{{tabular}}{{{columns}" + "".join("l" if wordy else "r" for wordy in _wordy(table)) + "}",
         r"\toprule",
-        " & ".join((table.rows_are, "seeds", *map(_latex, table.columns))) + r" \\",
+        " & ".join((*stub, *map(_latex, table.heads))) + r" \\",
         r"\midrule",
     ]
-    for row in table.rows:
-        label = _latex(row.label) + (r"\textsuperscript{\textdagger}" if row.baseline else "")
-        label = rf"\textbf{{{label}}}" if row.heads else label
-        lines.append(" & ".join((label, row.seeds, *map(_latex_cell, row.cells))) + r" \\")
+    for number, rows in enumerate(table.parts):
+        if number and table.groups_are:
+            lines.append(r"\midrule")
+        lines += _latex_rows(table, rows)
     lines += [r"\bottomrule", r"\end{tabular}", r"\par\smallskip\footnotesize"]
     lines += [_latex(note) for note in table.notes]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
+def _latex_rows(table: Table, rows: Sequence[Row]) -> Iterator[str]:
+    for place, row in enumerate(rows):
+        label = _latex(row.label) + (r"\textsuperscript{\textdagger}" if row.baseline else "")
+        label = rf"\textbf{{{label}}}" if row.heads else label
+        cells = [label, *((_latex(row.seeds),) if table.seeded else ()), *map(_latex_cell, row.cells)]
+        if row.shaded:
+            cells = [rf"\cellcolor[HTML]{{{_SHADE}}}{cell}" for cell in cells]
+        if table.groups_are:
+            name = rf"\rotatebox[origin=c]{{90}}{{{_latex(row.group)}}}" if table.turned else _latex(row.group)
+            cells.insert(0, rf"\multirow{{{len(rows)}}}{{*}}{{{name}}}" if place == 0 else "")
+        yield " & ".join(cells) + r" \\"
+
+
+_SHADE = "F2EBE8"
+"""The paper's, of its rows at 8 shots."""
 _LATEX_ARROWS = {"higher": r"\uparrow", "lower": r"\downarrow", "equivalent": r"\approx"}
 _LATEX_ESCAPES: Mapping[str, str] = {
     "\\": r"\textbackslash{}",

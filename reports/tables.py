@@ -47,6 +47,9 @@ class Row:
     cells: tuple[Cell, ...]
     heads: bool = False
     """Whether it sums up the rows below it."""
+    group: str = ""
+    """Name of the neighbouring rows that it belongs to, in a column of its own."""
+    shaded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,30 @@ class Table:
     notes: tuple[str, ...]
     rows_are: str = "arm"
     """Head of the rows' labels."""
+    groups_are: str = ""
+    """Head of the groups' names, where there are any."""
+    turned: bool = False
+    """Whether the groups' names stand on their side."""
+
+    @property
+    def seeded(self) -> bool:
+        """Whether it is over seeds: published numbers are not."""
+        return any(row.seeds for row in self.rows)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Of all columns after that of the groups."""
+        return (self.rows_are, *(("seeds",) if self.seeded else ()), *self.columns)
+
+    @property
+    def parts(self) -> list[list[Row]]:
+        """Its rows, cut where a row that heads others or another group begins."""
+        found: list[list[Row]] = []
+        for row in self.rows:
+            if not found or row.heads or row.group != found[-1][-1].group:
+                found.append([])
+            found[-1].append(row)
+        return found
 
 
 def headline_table(analysis: Analysis) -> Table:
@@ -126,12 +153,12 @@ def heads(measures: Sequence[Measure]) -> tuple[str, ...]:
 
 
 def _table(analysis: Analysis, measures: Sequence[Measure], *, name: str, caption: str) -> Table:
-    columns = [_column([_cell(analysis, arm, measure) for arm in analysis.results.arms]) for measure in measures]
+    columns = [with_best([score_cell(analysis, arm, measure) for arm in analysis.results.arms]) for measure in measures]
     rows = [
         Row(
             label=arm.label,
             baseline=arm.baseline,
-            seeds=f"{len(analysis.results.done(arm.key))}/{len(analysis.results.trials(arm.key))}",
+            seeds=seeds_of(analysis, arm),
             cells=tuple(column[number] for column in columns),
         )
         for number, arm in enumerate(analysis.results.arms)
@@ -143,6 +170,11 @@ def _table(analysis: Analysis, measures: Sequence[Measure], *, name: str, captio
         rows=tuple(rows),
         notes=notes(analysis),
     )
+
+
+def seeds_of(analysis: Analysis, arm: Arm) -> str:
+    """Scored over planned, such as ``2/3``."""
+    return f"{len(analysis.results.done(arm.key))}/{len(analysis.results.trials(arm.key))}"
 
 
 def notes(analysis: Analysis) -> tuple[str, ...]:
@@ -175,7 +207,8 @@ def items_note(analysis: Analysis) -> str:
     return f"Items of one seed: {', '.join(f'{label} {count:,}' for label, count in counts.items())}."
 
 
-def _cell(analysis: Analysis, arm: Arm, measure: Measure) -> Cell:
+def score_cell(analysis: Analysis, arm: Arm, measure: Measure) -> Cell:
+    """An arm's mean with its interval, and how it stands to the baseline."""
     mean = analysis.mean(arm, measure)
     if mean is None:
         states = {trial.state for trial in analysis.results.trials(arm.key)} - {"done"}
@@ -190,7 +223,7 @@ def _cell(analysis: Analysis, arm: Arm, measure: Measure) -> Cell:
     )
 
 
-def _column(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+def with_best(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """The cells with the highest value marked, and with it all that are shown as the same number."""
     shown = [cell.number for cell in cells if cell.mean is not None]
     best = max(shown, key=float, default="")
