@@ -1,20 +1,23 @@
-"""How arms learned: the loss of training by step, from the spools that finished trainings left."""
+"""How arms learned, from the spools that finished trainings left: the loss by step, and the scores on validation items
+that a training with ``evaluation.every`` takes on its way."""
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reports.configuration import leaves
 from reports.frame import Arm, Results
 
+EVERY = "evaluation.every"
 _POINTS = 60
 """Steps shown of a curve; the losses between two of them are averaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """The loss of one arm's trainings, at steps that all its seeds have."""
+    """One number of one arm's trainings, at steps that all its seeds have."""
 
     arm: Arm
     steps: tuple[int, ...]
@@ -27,37 +30,62 @@ class Curve:
 
 
 def learning_curves(results: Results, *, most: int) -> list[Curve]:
-    """Of the baseline and the first arms that have scored trials, up to ``most``."""
-    arms = sorted(results.arms, key=lambda arm: not arm.baseline)
-    curves = (_curve(results, arm) for arm in arms)
+    """The losses of the baseline and the first arms that have scored trials, up to ``most``."""
+    curves = (_curve(arm, [_binned(_losses(path)) for path in _spools(results, arm)]) for arm in _in_order(results))
     return [curve for curve, _ in zip(filter(None, curves), range(most), strict=False)]
 
 
-def _curve(results: Results, arm: Arm) -> Curve | None:
-    trainings = [
-        _binned(results.records.work(kind, key) / "spool.jsonl")
+def score_curves(results: Results, *, most: int) -> dict[str, list[Curve]]:
+    """By headline measure, in stored units: the scores on the way of the first ``most`` arms that have them."""
+    found: dict[str, list[Curve]] = {measure.key: [] for measure in results.headline}
+    every = leaves(results.plan.get("base") or {}, whole=()).get(EVERY)
+    for arm in _in_order(results):
+        if arm.settings.get(EVERY, every) is None:
+            continue
+        trainings = [_scores(path, found) for path in _spools(results, arm)]
+        for key, curves in found.items():
+            curve = _curve(arm, [training[key] for training in trainings])
+            if curve is not None and len(curves) < most:
+                curves.append(curve)
+        if min(map(len, found.values()), default=most) >= most:
+            break
+    return {key: curves for key, curves in found.items() if curves}
+
+
+def _in_order(results: Results) -> list[Arm]:
+    """The baseline first."""
+    return sorted(results.arms, key=lambda arm: not arm.baseline)
+
+
+def _spools(results: Results, arm: Arm) -> list[Path]:
+    return [
+        results.records.work(kind, key) / "spool.jsonl"
         for _, trial in sorted(results.done(arm.key).items())
         for kind, key in trial.stages
         if kind == "pretrain"
     ]
-    trainings = [training for training in trainings if training]
-    if not trainings:
+
+
+def _curve(arm: Arm, trainings: Sequence[Mapping[int, float]]) -> Curve | None:
+    """Of trainings that each give a number by step; those without any are left out."""
+    known = [training for training in trainings if training]
+    if not known:
         return None
-    steps = sorted(set.intersection(*(set(training) for training in trainings)))
-    columns = [[training[step] for training in trainings] for step in steps]
+    steps = sorted(set.intersection(*(set(training) for training in known)))
+    columns = [[training[step] for training in known] for step in steps]
     return Curve(
         arm=arm,
         steps=tuple(steps),
         mean=tuple(sum(column) / len(column) for column in columns),
         low=tuple(map(min, columns)),
         high=tuple(map(max, columns)),
-        seeds=len(trainings),
+        seeds=len(known),
     )
 
 
-def _binned(path: Path) -> dict[int, float]:
-    """The mean loss of each part of a training, by its last step."""
-    losses = list(_losses(path))
+def _binned(points: Iterator[tuple[int, float]]) -> dict[int, float]:
+    """The mean of each part of a training, by its last step."""
+    losses = list(points)
     last = max((step for step, _ in losses), default=0)
     width = max(1, -(-last // _POINTS))
     parts: dict[int, list[float]] = defaultdict(list)
@@ -67,13 +95,29 @@ def _binned(path: Path) -> dict[int, float]:
 
 
 def _losses(path: Path) -> Iterator[tuple[int, float]]:
+    return ((step, metrics["train/loss"]) for step, metrics in _points(path, "train/loss") if "train/loss" in metrics)
+
+
+def _scores(path: Path, keys: Mapping[str, object]) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {key: {} for key in keys}
+    for step, metrics in _points(path, "eval/"):
+        for key in keys:
+            if key in metrics:
+                found[key][step] = metrics[key]
+    return found
+
+
+def _points(path: Path, wanted: str) -> Iterator[tuple[int, dict[str, float]]]:
+    """Steps and metrics of the lines that have ``wanted`` in them; what cannot be read is left out."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
     for line in text.splitlines():
+        if wanted not in line:
+            continue
         try:
             point = json.loads(line)
-            yield int(point["step"]), float(point["metrics"]["train/loss"])
-        except (ValueError, KeyError, TypeError):
+            yield int(point["step"]), {name: float(value) for name, value in point["metrics"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue

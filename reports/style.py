@@ -54,6 +54,29 @@ FIGURE_5 = BarStyle(
     margin=0.75,
     hatch_spacing=10,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineStyle:
+    """Lines of the paper's Fig. 7; the paper has one, further ones go on with further colours."""
+
+    colours: tuple[str, ...]
+    grid: str
+    fine_grid: str
+
+
+FIGURE_7 = LineStyle(
+    colours=("#ff5e00", *OKABE_ITO[:1], *OKABE_ITO[2:3], *OKABE_ITO[4:6], "#000000", "#8a8a8a"),
+    grid="#bbbbbb",
+    fine_grid="#f0f0f0",
+)
+SAFE_COLOURS = {
+    **dict(zip(FIGURE_4.colours, OKABE_ITO, strict=True)),
+    **dict(zip(FIGURE_5.colours, OKABE_ITO, strict=True)),
+    FIGURE_7.colours[0]: OKABE_ITO[3],
+    "#b60000": OKABE_ITO[3],
+}
+"""For each of the paper's colours one that is told apart with any colour vision."""
 GRID = "#b4b4b4"
 TICK = "#7b7b7b"
 MISSING = "#6b6b6b"

@@ -1,0 +1,155 @@
+"""Panels of lines in the style of MM1's Fig. 7b and 7c: a thick orange line with filled circles, a grid with a finer
+one behind it, the frame closed. Further lines get other colours and symbols, so that no two rest on colour alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log10
+from typing import Any
+
+from reports.plot import Figure, figure
+from reports.style import FIGURE_7, SERIF, frame_axis, layout, verbatim
+
+DECADE = 10.0
+"""Ratio of the largest value to the smallest from which an axis is logarithmic."""
+
+_APART = 0.15
+"""Of the panel's width: values that are nearer to each other share a label."""
+_LEFT, _PANEL, _RIGHT, _PLOT, _TOP, _BOTTOM, _LETTER = 62, 250, 8, 200, 38, 74, 7.2
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Points of one line in shown units, from left to right."""
+
+    name: str
+    """Empty where there is only one."""
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float]
+    """Ends of the intervals or ranges; empty without any."""
+    high: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    title: str
+    unit: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Panels side by side over one kind of horizontal axis."""
+
+    label: str
+    """Of the horizontal axis."""
+    panels: Sequence[Panel]
+    logarithmic: bool = False
+    """Whether it is by magnitude, however short."""
+    marks: bool = True
+    """Whether the points are marked and the axis names them."""
+
+
+def draw_lines(strips: Sequence[Strip]) -> Figure:
+    """The strips below each other, at least one of which has a line."""
+    names = [line.name for strip in strips for panel in strip.panels for line in panel.lines]
+    words = min(60, max(map(len, names)))
+    panels = max(len(strip.panels) for strip in strips) * (_LEFT + _PANEL + _RIGHT)
+    width, height = panels + (58 + _LETTER * words if words else 0), len(strips) * (_TOP + _PLOT + _BOTTOM)
+    traces: list[dict[str, Any]] = []
+    parts: dict[str, Any] = {"annotations": []}
+    number = 0
+    for row, strip in enumerate(strips):
+        top = 1 - (row * (_TOP + _PLOT + _BOTTOM) + _TOP) / height
+        legend = "legend" if row == 0 else f"legend{row + 1}"
+        parts[legend] = {"x": panels / width, "xanchor": "left", "y": top, "yanchor": "top", "itemclick": False}
+        for column, panel in enumerate(strip.panels):
+            number += 1
+            suffix = "" if number == 1 else str(number)
+            left = (column * (_LEFT + _PANEL + _RIGHT) + _LEFT) / width
+            domain = (left, left + _PANEL / width)
+            for place, line in enumerate(panel.lines):
+                places = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "legend": legend}
+                named = column == 0 and bool(line.name)
+                traces += [trace | places for trace in _traces(line, panel, place, named=named, marks=strip.marks)]
+            parts[f"xaxis{suffix}"] = _axis(domain=domain, anchor=f"y{suffix}", **_scale(strip, panel))
+            parts[f"yaxis{suffix}"] = _axis(domain=(top - _PLOT / height, top), anchor=f"x{suffix}")
+            if column == 0:
+                parts[f"yaxis{suffix}"]["title"] = {
+                    "text": "Average evaluation metric",
+                    "font": {"size": 15},
+                    "standoff": 6,
+                }
+            parts["annotations"].append(_heading(panel, left, top))
+    margin = {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False}
+    return figure(traces, layout(width=width, height=height, margin=margin, **parts))
+
+
+def _axis(**extra: Any) -> dict[str, Any]:
+    fine = {"showgrid": True, "gridcolor": FIGURE_7.fine_grid, "ticks": "inside", "ticklen": 3}
+    grid = {"showgrid": True, "gridcolor": FIGURE_7.grid, "ticks": "inside", "ticklen": 5, "mirror": "ticks"}
+    return frame_axis(minor=fine, tickfont={"size": 12}, **grid, **extra)
+
+
+def _scale(strip: Strip, panel: Panel) -> dict[str, Any]:
+    """Ticks at the values themselves, on their side where the axis is logarithmic, as the paper has its resolutions."""
+    values = sorted({value for line in panel.lines for value in line.x})
+    logarithmic = bool(values) and values[0] > 0 and (strip.logarithmic or values[-1] >= DECADE * values[0])
+    logarithmic = logarithmic and strip.marks
+    scale: dict[str, Any] = {
+        "type": "log" if logarithmic else "linear",
+        "tickangle": -45 if logarithmic else 0,
+        "title": {"text": verbatim(strip.label), "font": {"size": 15}, "standoff": 4},
+    }
+    if not strip.marks:
+        return scale | {"rangemode": "tozero"}
+    places = [log10(value) if logarithmic else value for value in values]
+    named: list[int] = []
+    for number, place in enumerate(places):
+        if not named or place - places[named[-1]] >= _APART * (places[-1] - places[0]):
+            named.append(number)
+    ticks = [values[number] for number in named]
+    return scale | {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+
+
+def _traces(line: Line, panel: Panel, place: int, *, named: bool, marks: bool) -> list[dict[str, Any]]:
+    colour, symbol = FIGURE_7.colours[place % len(FIGURE_7.colours)], _SYMBOLS[place % len(_SYMBOLS)]
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": verbatim(line.name),
+        "legendgroup": line.name,
+        "showlegend": named,
+        "x": line.x,
+        "y": line.y,
+        "line": {"color": colour, "width": 3 if place == 0 else 2},
+        "marker": {"color": colour, "symbol": symbol, "size": 8 if marks else 6},
+        "hovertemplate": f"%{{x}}: %{{y:.1f}} {panel.unit}<extra>%{{fullData.name}}</extra>",
+    }
+    if line.low:
+        trace["error_y"] = {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - y for high, y in zip(line.high, line.y, strict=True)],
+            "arrayminus": [y - low for low, y in zip(line.low, line.y, strict=True)],
+            "color": colour,
+            "thickness": 1.2,
+            "width": 3,
+        }
+    return [trace]
+
+
+def _heading(panel: Panel, x: float, y: float) -> dict[str, Any]:
+    return {
+        "text": verbatim(panel.title) + (f" ({panel.unit})" if panel.unit else ""),
+        "x": x,
+        "y": y,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 3,
+        "showarrow": False,
+        "font": {"family": SERIF, "size": 16},
+    }
