@@ -98,6 +98,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "objective": asdict(sweep.objective),
         "figures": list(sweep.figures),
         "margin": sweep.margin,
+        "resources": {name: getattr(sweep.resources, name) for name in ("nodes", "gpus", "cpus")},
         "axes": [_axis_document(axis, plan.arms) for axis in sweep.axes],
         "baseline": baseline.key if baseline else None,
         "base": _base_document(sweep),

@@ -67,6 +67,6 @@ def _program() -> str:
     """Changes with the source of this package, so that a report never outlives the program that made it."""
     here = Path(__file__).parent
     content = hashlib.sha256()
-    for path in sorted(path for suffix in ("py", "html", "yaml") for path in here.rglob(f"*.{suffix}")):
+    for path in sorted(path for suffix in ("py", "html", "css", "js", "yaml") for path in here.rglob(f"*.{suffix}")):
         content.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes())
     return content.hexdigest()

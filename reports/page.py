@@ -15,6 +15,7 @@ from reports.examples import Example
 from reports.frame import Arm
 from reports.plot import Figure, figure_json, script
 from reports.provenance import Provenance
+from reports.style import SAFE_COLOURS
 from reports.table_formats import to_html
 from reports.tables import Table
 
@@ -67,6 +68,7 @@ def render(
         trials=results.all_trials,
         labels={arm.key: arm.label for arm in results.arms},
         plotly=Markup(script()),
+        safe_colours=SAFE_COLOURS,
     )
 
 

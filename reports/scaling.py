@@ -15,9 +15,12 @@ from scipy.special import stdtrit
 
 from reports.figures import SHOWS
 from reports.frame import Arm, Measure, Results
+from reports.tables import Cell, Row, Table
 
 RATES = SHOWS["learning_rate"]
 """Keys that a rate is searched by; the first one that an axis sets."""
+_FACTORS = (2, 4, 10)
+_PAPER_SIZES = (1.2e9, 30e9)
 _BEST = "eval/eight_shot"
 """The measure by which the paper chose."""
 
@@ -123,6 +126,35 @@ def power_law(points: Sequence[Best]) -> PowerLaw | None:
         spread=spread,
         middle=float(sizes.mean()),
         lever=lever,
+    )
+
+
+def predictions_table(results: Results) -> Table | None:
+    """Rates for larger decoders; ``None`` where there is no law to predict them by."""
+    axis, measure = rate_axis(results), chosen_by(results)
+    law = power_law(best_rates(results, axis, measure)) if axis and measure else None
+    if axis is None or law is None:
+        return None
+    largest = max(by_size(results, axis))
+    rows = []
+    for factor in _FACTORS:
+        low, high = law.interval(factor * largest)
+        words = (f"{factor * largest:.3g}", f"{law.rate(factor * largest):.2g}", f"{low:.2g} to {high:.2g}")
+        cells = tuple(Cell(mean=None, half_width=None, text=word) for word in words)
+        rows.append(Row(label=f"{factor} × the largest tried", baseline=False, seeds="", cells=cells))
+    notes = (
+        f"From {law.points} best rates at up to {largest:.3g} parameters, without embeddings. The interval is for the "
+        "best rate of one more training of that size, if the straight line goes on that far.",
+        f"The models of MM1 have {_PAPER_SIZES[0] / largest:,.0f} (1.2 billion) to {_PAPER_SIZES[1] / largest:,.0f} "
+        "(30 billion) times as many as the largest tried: far outside, so nothing is predicted for them.",
+    )
+    return Table(
+        name="learning_rate_predictions",
+        caption=f"Predicted {rate_key(axis).rpartition('.')[2].replace('_', ' ')} of larger decoders",
+        columns=("parameters", "rate", "95 % interval"),
+        rows=tuple(rows),
+        notes=notes,
+        rows_are="size",
     )
 
 

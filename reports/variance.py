@@ -62,9 +62,8 @@ def variance_shares(results: Results, measure: Measure) -> Shares:
     return {name: Share(share=one / whole, p=known.get(name, float("nan"))) for name, one in squares.items()}
 
 
-def variance_table(results: Results) -> Table | None:
-    """At the headline measures; ``None`` where no measure can be taken apart."""
-    shares = {measure.key: variance_shares(results, measure) for measure in results.headline}
+def variance_table(results: Results, shares: Mapping[str, Shares]) -> Table | None:
+    """``shares`` by headline measure; ``None`` where no measure can be taken apart."""
     names = list(dict.fromkeys(name for one in shares.values() for name in one))
     if not names:
         return None

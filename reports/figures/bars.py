@@ -45,9 +45,9 @@ class Bar:
 
 
 def bar(analysis: Analysis, arm: Arm | None, measure: Measure) -> Bar:
-    """The bar of an arm for a measure; of no arm, an empty slot without a note."""
+    """The bar of an arm for a measure; an empty slot says why it is one."""
     if arm is None:
-        return Bar(value=None, low=None, high=None, note="")
+        return Bar(value=None, low=None, high=None, note="no arm")
     mean = analysis.mean(arm, measure)
     trials = analysis.results.trials(arm.key)
     if mean is None:

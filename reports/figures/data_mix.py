@@ -17,6 +17,8 @@ from reports.style import FIGURE_5, GRID, SERIF, TICK, bar_width, frame_axis, la
 
 _LEFT, _RIGHT, _BOTTOM = 72, 14, 74
 _ROW = 20  # height of a row of the legend
+_MOST_SERIES = 7
+"""Of a figure that nobody asked for."""
 _LABEL = 42  # height of a rotated value label with its star
 
 
@@ -36,6 +38,11 @@ class Mix:
 def data_mix(analysis: Analysis) -> Figure:
     """One panel. Raises ``ReportError`` where no arm has scores."""
     return data_mix_grid([analysis])
+
+
+def has_mixes(analysis: Analysis) -> bool:
+    """Whether the sweep compares mixes of the data."""
+    return _mix_axis(analysis) is not None and 1 < len(_series(analysis)[0]) <= _MOST_SERIES
 
 
 def data_mix_grid(analyses: Sequence[Analysis]) -> Figure:
@@ -195,7 +202,7 @@ def _series(analysis: Analysis) -> tuple[list[Arm], list[str]]:
     all other axes stand at their reference; without such an axis all arms."""
     axes = analysis.results.plan["axes"]
     arms = list(analysis.results.arms)
-    axis = axes[0] if len(axes) == 1 else mix_axis(analysis)
+    axis = axes[0] if len(axes) == 1 else _mix_axis(analysis)
     if axis is None:
         return arms, [arm.label for arm in arms]
     name = axis["name"]
@@ -206,7 +213,7 @@ def _series(analysis: Analysis) -> tuple[list[Arm], list[str]]:
     return arms, [arm.values.get(name, arm.label) for arm in arms]
 
 
-def mix_axis(analysis: Analysis) -> dict[str, Any] | None:
+def _mix_axis(analysis: Analysis) -> dict[str, Any] | None:
     """The axis that sets the mix of the data."""
     return next((axis for axis in analysis.results.plan["axes"] if "data.mix" in axis["keys"]), None)
 

@@ -45,7 +45,7 @@ def _traces(curve: Curve, number: int) -> list[dict[str, Any]]:
         "x": curve.steps,
         "y": curve.mean,
         "line": {"color": colour, "dash": dash, "width": 2},
-        "hovertemplate": f"{name}<br>step %{{x}}: %{{y:.3f}}<extra></extra>",
+        "hovertemplate": "%{fullData.name}<br>step %{x}: %{y:.3f}<extra></extra>",
     }
     if curve.seeds == 1:
         return [line]

@@ -14,14 +14,22 @@ from reports.records import ReportError
 from reports.scaling import Best, PowerLaw, best_rates, by_size, chosen_by, power_law, rate_axis, rate_key
 from reports.style import OKABE_ITO, SERIF, frame_axis, layout, legend, verbatim
 
-PAPER = (-0.4214, -0.5535)
-"""MM1's slope and intercept, section 3.3; fitted at 9 million to 1.2 billion parameters."""
-_BEYOND = 4.0
+BEYOND = 10.0
 """The line is drawn to so many times the largest size."""
+SIZES_ARE = "parameters of the decoder, without embeddings"
 _LEFT, _PANEL, _BETWEEN, _RIGHT, _TOP, _PLOT, _BOTTOM = 62, 360, 84, 16, 74, 220, 56
 _FEW = 6
 """Values that are named on their axis one by one."""
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
+
+
+def has_rates(analysis: Analysis) -> bool:
+    """Whether the sweep compares rates at several sizes, and nothing else."""
+    axis, measure = rate_axis(analysis.results), chosen_by(analysis.results)
+    if axis is None or measure is None:
+        return False
+    tried = by_size(analysis.results, axis)
+    return len(tried) > 1 and all(1 < len({rate for rate, _ in arms}) == len(arms) for arms in tried.values())
 
 
 def learning_rate(analysis: Analysis) -> Figure:
@@ -30,6 +38,8 @@ def learning_rate(analysis: Analysis) -> Figure:
     if axis is None or measure is None:
         raise ReportError("no axis sets a learning rate, or no arm has scores")
     tried = by_size(analysis.results, axis)
+    if not tried:
+        raise ReportError("no arm sets a learning rate that is a number")
     for arms in tried.values():
         if len({rate for rate, _ in arms}) < len(arms):
             raise ReportError("besides the learning rate and the decoder's size something else varies")
@@ -42,8 +52,8 @@ def learning_rate(analysis: Analysis) -> Figure:
     )
     vertical = (_BOTTOM / height, (_BOTTOM + _PLOT) / height)
     rates = [rate for arms in tried.values() for rate, _ in arms]
-    sizes = [size * factor for size in tried for factor in (1 / 1.6, 1.0, 1.6 * (_BEYOND if law else 1.0))]
-    lines = _lines(law, min(tried), max(tried), min(rates), max(rates)) if tried else []
+    sizes = [size * factor for size in tried for factor in (1 / 1.6, 1.0, 1.6 * (BEYOND if law else 1.0))]
+    lines = law_lines(law, min(tried), max(tried))
     everywhere = [*rates, *(rate for line in lines for rate in line["y"])]
     small = {"font": {"family": SERIF, "size": 15}, "standoff": 4}
     return figure(
@@ -53,14 +63,14 @@ def learning_rate(analysis: Analysis) -> Figure:
                 for number, arms in enumerate(tried.items())
                 for trace in _scores(analysis, measure, number, *arms)
             ),
-            *(trace | {"xaxis": "x2", "yaxis": "y2"} for trace in (*lines, *_points(points, list(tried)))),
+            *(trace | {"xaxis": "x2", "yaxis": "y2"} for trace in (*lines, *best_points(points, list(tried)))),
         ],
         layout(
             width=width,
             height=height,
             margin={"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False},
             xaxis=frame_axis(
-                domain=domains[0], anchor="y", title={"text": verbatim(_word(axis)), **small}, **_decades(rates)
+                domain=domains[0], anchor="y", title={"text": verbatim(rate_word(axis)), **small}, **rate_decades(rates)
             ),
             yaxis=frame_axis(
                 domain=vertical,
@@ -70,14 +80,14 @@ def learning_rate(analysis: Analysis) -> Figure:
             xaxis2=frame_axis(
                 domain=domains[1],
                 anchor="y2",
-                title={"text": "parameters of the decoder, without embeddings", **small},
-                **_decades(sizes),
+                title={"text": SIZES_ARE, **small},
+                **rate_decades(sizes),
             ),
             yaxis2=frame_axis(
                 domain=vertical,
                 anchor="x2",
-                title={"text": f"best {verbatim(_word(axis))}", **small},
-                **_decades(everywhere),
+                title={"text": f"best {verbatim(rate_word(axis))}", **small},
+                **rate_decades(everywhere),
             ),
             legend=legend(x=0.5, xanchor="center", y=1 - 6 / height, yanchor="top"),
             annotations=[_formula(law, points, domains[1], vertical[1])],
@@ -85,7 +95,7 @@ def learning_rate(analysis: Analysis) -> Figure:
     )
 
 
-def _word(axis: Mapping[str, Any]) -> str:
+def rate_word(axis: Mapping[str, Any]) -> str:
     return "peak learning rate" + (" of matrices" if "matrix" in rate_key(dict(axis)) else "")
 
 
@@ -118,7 +128,7 @@ def _scores(
     ]
 
 
-def _points(points: Sequence[Best], sizes: Sequence[int]) -> list[dict[str, Any]]:
+def best_points(points: Sequence[Best], sizes: Sequence[int]) -> list[dict[str, Any]]:
     """A point for each size and best rate; larger where several seeds agree, open at an edge of what was tried."""
     traces = []
     for number, size in enumerate(sizes):
@@ -148,34 +158,27 @@ def _points(points: Sequence[Best], sizes: Sequence[int]) -> list[dict[str, Any]
     return traces
 
 
-def _lines(law: PowerLaw | None, smallest: int, largest: int, low: float, high: float) -> list[dict[str, Any]]:
-    """The fitted law with its interval, and the paper's where it passes near the rates tried."""
-    start, end = log(smallest / 1.4), log(largest * (_BEYOND if law else 1.4))
-    sizes = [exp(start + (end - start) * step / 40) for step in range(41)]
-    paper = [exp(PAPER[0] * log(size) + PAPER[1]) for size in sizes]
-    traces: list[dict[str, Any]] = []
-    if law is not None:
-        bands = [law.interval(size) for size in sizes]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "showlegend": False,
-                "x": [*sizes, *reversed(sizes)],
-                "y": [*(upper for _, upper in bands), *(lower for lower, _ in reversed(bands))],
-                "line": {"width": 0},
-                "fill": "toself",
-                "fillcolor": "rgba(0,0,0,0.10)",
-                "hoverinfo": "skip",
-            }
-        )
-        traces.append(_line("fitted", sizes, [law.rate(size) for size in sizes], "solid"))
-    if low / 3 < max(paper) and min(paper) < high * 3:
-        traces.append(_line("MM1's rule", sizes, paper, "dash"))
-    return traces
+def law_lines(law: PowerLaw | None, smallest: float, largest: float) -> list[dict[str, Any]]:
+    """The fitted law with its interval, from a little below the smallest size to ``BEYOND`` times the largest."""
+    if law is None:
+        return []
+    sizes = spread(smallest / 1.4, largest * BEYOND)
+    bands = [law.interval(size) for size in sizes]
+    band = {
+        "type": "scatter",
+        "mode": "lines",
+        "showlegend": False,
+        "x": [*sizes, *reversed(sizes)],
+        "y": [*(upper for _, upper in bands), *(lower for lower, _ in reversed(bands))],
+        "line": {"width": 0},
+        "fill": "toself",
+        "fillcolor": "rgba(0,0,0,0.10)",
+        "hoverinfo": "skip",
+    }
+    return [band, law_line("fitted", sizes, [law.rate(size) for size in sizes])]
 
 
-def _line(name: str, sizes: Sequence[float], rates: Sequence[float], dash: str) -> dict[str, Any]:
+def law_line(name: str, sizes: Sequence[float], rates: Sequence[float], *, dash: str = "solid") -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",
@@ -185,6 +188,12 @@ def _line(name: str, sizes: Sequence[float], rates: Sequence[float], dash: str) 
         "line": {"color": "#000000", "width": 1.5, "dash": dash},
         "hovertemplate": "%{x:.3g} parameters: %{y:.3g}<extra>%{fullData.name}</extra>",
     }
+
+
+def spread(low: float, high: float) -> list[float]:
+    """Sizes at equal ratios."""
+    start, end = log(low), log(high)
+    return [exp(start + (end - start) * step / 40) for step in range(41)]
 
 
 def _formula(law: PowerLaw | None, points: Sequence[Best], domain: tuple[float, float], top: float) -> dict[str, Any]:
@@ -210,7 +219,7 @@ def _formula(law: PowerLaw | None, points: Sequence[Best], domain: tuple[float, 
     }
 
 
-def _decades(values: Sequence[float]) -> dict[str, Any]:
+def rate_decades(values: Sequence[float]) -> dict[str, Any]:
     """A logarithmic axis over all values that names them if they are few."""
     shown, given = decades(values), sorted(set(values))
     ticks = given if len(given) <= _FEW else shown.ticks

@@ -18,6 +18,8 @@ from reports.style import FIGURE_4, SANS, frame_axis, layout, legend, verbatim
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 8, 44, 50
 _GAP = 0.02  # of the panel's height, between the stretches of a broken axis
+_MOST_GROUPS = 12
+"""Of a figure that nobody asked for."""
 _BAR_WIDTH = 0.81  # of a group's bars together, in group pitches
 
 
@@ -30,6 +32,15 @@ class Grid:
     groups: Mapping[str, str]
     """Shown names by key, in order; ``<br>`` breaks a line."""
     arms: Mapping[tuple[str, str], Arm]
+
+
+def has_grid(analysis: Analysis, key: str) -> bool:
+    """Whether an axis sets the key, arms differ in it alone, and the groups can be read."""
+    if not any(key in axis["keys"] for axis in analysis.results.plan["axes"]):
+        return False
+    found = grid(analysis, key=key, names={}, figure_name=key)
+    groups = [group for _, group in found.arms]
+    return len(groups) > len(found.groups) and len(found.groups) <= _MOST_GROUPS
 
 
 def grid(analysis: Analysis, *, key: str, names: Mapping[str, str], figure_name: str) -> Grid:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from reports.figures.bars import Bar, Column
 from reports.figures.data_mix import Mix, mixes
+from reports.figures.lines import Line, Panel, Strip, draw_lines
 from reports.figures.panels import Bars, draw
-from reports.paper.published import Block
+from reports.figures.trend import RESOLUTION
+from reports.paper.published import Block, PublishedCurve
 from reports.plot import Figure
 
 MARK = "MM1 (published)"
@@ -20,6 +22,26 @@ def published_figure(blocks: Sequence[Block], *, beside: Sequence[str]) -> Figur
     if blocks[0].figure == "data_mix":
         return mixes([_mix(block) for block in blocks])
     return draw(_bars(blocks[0], beside))
+
+
+def published_curves(curves: Sequence[PublishedCurve]) -> Figure:
+    """Lines of the paper's Fig. 7, one below the other."""
+    return draw_lines(
+        [
+            Strip(
+                label=curve.label,
+                logarithmic=curve.key == RESOLUTION,
+                panels=[
+                    Panel(
+                        title=f"{MARK}, {curve.source}",
+                        unit="",
+                        lines=[Line(name="", x=list(curve.points), y=list(curve.points.values()), low=(), high=())],
+                    )
+                ],
+            )
+            for curve in curves
+        ]
+    )
 
 
 def _mix(block: Block) -> Mix:

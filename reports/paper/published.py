@@ -7,6 +7,7 @@ sweep; which arms may stand for a setting is data (``Setting.arms``), applied in
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Setting:
     """Its name in the figure; empty where it is not drawn."""
     group: str
     """Where in the figure it stands; empty where the groups are the columns."""
+    row: tuple[str, ...]
+    """What its row in the paper's table begins with, the group first; empty for one of a figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,37 @@ class Block:
     provenance: str
     columns: tuple[str, ...]
     settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedCurve:
+    """Scores along a key of the configuration."""
+
+    name: str
+    key: str
+    source: str
+    title: str
+    provenance: str
+    label: str
+    """Of the horizontal axis, in whose units the points are."""
+    points: Mapping[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """The paper's law of learning rates: ``ln(rate) = slope * ln(parameters) + intercept``."""
+
+    source: str
+    provenance: str
+    slope: float
+    intercept: float
+    fitted: tuple[float, float]
+    """Parameters, without embeddings, of the smallest and the largest model that it was fitted to."""
+    largest: float
+    """Of the largest model that the paper trained by it."""
+
+    def rate(self, size: float) -> float:
+        return exp(self.slope * log(size) + self.intercept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +117,8 @@ class Published:
     measures: Mapping[str, str]
     """Measure keys of a report by the paper's columns."""
     blocks: tuple[Block, ...]
+    curves: tuple[PublishedCurve, ...]
+    learning_rate: Rule
     comparisons: tuple[Comparison, ...]
     lessons: tuple[Lesson, ...]
 
@@ -115,6 +151,8 @@ def mm1() -> Published:
         paper=content["paper"],
         measures=content["measures"],
         blocks=tuple(_block(block) for block in content["blocks"]),
+        curves=tuple(PublishedCurve(**curve) for curve in content["curves"]),
+        learning_rate=Rule(**{**content["learning_rate"], "fitted": tuple(content["learning_rate"]["fitted"])}),
         comparisons=tuple(
             Comparison(**{**one, "columns": tuple(one["columns"]), "terms": tuple(one["terms"])})
             for one in content["comparisons"]
@@ -132,6 +170,7 @@ def _block(block: Mapping[str, Any]) -> Block:
             arms=setting.get("arms", {}),
             series=setting.get("series", ""),
             group=setting.get("group", ""),
+            row=tuple(setting.get("row", ())),
         )
         for setting in block["settings"]
     )

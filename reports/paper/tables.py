@@ -6,7 +6,8 @@ from reports.analysis import Difference
 from reports.frame import Measure
 from reports.paper.beside import Beside, Compared, Order
 from reports.paper.lessons import Tested, Verdict, paper_holds
-from reports.tables import Cell, Row, Table, difference_cell, spoken_margin, spoken_p
+from reports.paper.published import Block
+from reports.tables import Cell, Row, Table, difference_cell, spoken_margin, spoken_p, with_best
 
 _NOT_EVIDENCE = "Agreement in a small world is a check of the platform, not evidence about MM1."
 
@@ -33,6 +34,29 @@ def beside_table(beside: Beside) -> Table:
         rows=tuple(rows),
         notes=notes,
         rows_are="comparison",
+    )
+
+
+def published_encoders(block: Block) -> Table:
+    """The paper's Table 1, row by row as printed."""
+    columns = [
+        with_best([Cell(mean=setting.scores[column], half_width=None) for setting in block.settings])
+        for column in block.columns
+    ]
+    rows = []
+    for number, setting in enumerate(block.settings):
+        group, name, *facts = setting.row
+        cells = (*map(_text, facts), *(column[number] for column in columns))
+        rows.append(Row(group=group, label=name, baseline=False, seeds="", cells=cells))
+    return Table(
+        name="encoder_published",
+        caption=f"MM1 (published), {block.source}: {block.title}",
+        columns=("architecture", "image resolution", "data", *block.columns),
+        rows=tuple(rows),
+        notes=(f"Not from this sweep. {block.provenance}",),
+        rows_are="encoder",
+        groups_are="objective",
+        turned=True,
     )
 
 
