@@ -1,6 +1,6 @@
 """Image encoders in the layout of MM1's Table 1: rows by pre-training objective, the best of a column in bold.
 
-Every arm is a row: what is varied besides the encoder has a column of its own, so that no two rows look alike.
+Every arm is a row; what is varied besides the encoder has a column of its own.
 """
 
 from dataclasses import replace

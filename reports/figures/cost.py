@@ -88,13 +88,17 @@ def _prices(analysis: Analysis) -> list[Price]:
     results = analysis.results
     known = {arm.key: arm.operations for arm in results.arms if arm.operations}
     operations = Price(label="operations of a training", amounts=known, powers=True)
-    costs = [[point.cost for point in _points(analysis, one, operations)] for one in results.headline]
-    if not any(one and max(one) >= LEAST_RATIO * min(one) for one in costs):
+    if not _differs(analysis, operations):
         return []
     label, devices = _devices(results.plan.get("resources") or {})
     hours = {arm.key: devices * spent for arm in results.arms if (spent := _hours(results, arm)) is not None}
     measured = Price(label=f"{label} of a training", amounts=hours, powers=False)
-    return [operations, measured] if hours else [operations]
+    return [operations, measured] if _differs(analysis, measured) else [operations]
+
+
+def _differs(analysis: Analysis, price: Price) -> bool:
+    costs = [[point.cost for point in _points(analysis, one, price)] for one in analysis.results.headline]
+    return any(one and max(one) >= LEAST_RATIO * min(one) for one in costs)
 
 
 def _devices(resources: Mapping[str, Any]) -> tuple[str, int]:

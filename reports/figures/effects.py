@@ -16,7 +16,7 @@ from reports.style import VERDICT_COLOURS, VERDICT_SYMBOLS, heading, legend_abov
 MOST_ROWS = 40
 """Rows drawn; the tables have all of them."""
 
-_ROW, _TOP, _BOTTOM, _GAP = 24, 64, 52, 16
+_ROW, _TOP, _BOTTOM, _GAP = 24, 64, 52, 28
 _PAGE, _LEAST_PANEL, _MOST_PANEL = 1200, 130, 210
 """Widths: of a report's page, and of a panel, which is narrower where labels are long."""
 _MEANINGS = {
@@ -83,6 +83,7 @@ def effects(analysis: Analysis) -> Figure:
             "showgrid": True,
             "fixedrange": True,
             "ticks": "",
+            "nticks": 5,  # more would run into each other and into the next panel
             "title": {"text": _unit(measure, of_differences), "font": {"size": 12}, "standoff": 4},
         }
         parts[f"yaxis{suffix}"] = {

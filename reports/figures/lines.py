@@ -47,8 +47,8 @@ class Strip:
     panels: Sequence[Panel]
     logarithmic: bool = False
     """Whether it is by magnitude, however short."""
-    marks: bool = True
-    """Whether the points are marked and the axis names them."""
+    named: bool = True
+    """Whether the axis names the values; else it has even ticks from zero."""
 
 
 def draw_lines(strips: Sequence[Strip]) -> Figure:
@@ -72,9 +72,11 @@ def draw_lines(strips: Sequence[Strip]) -> Figure:
             for place, line in enumerate(panel.lines):
                 places = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "legend": legend}
                 named = column == 0 and bool(line.name)
-                traces += [trace | places for trace in _traces(line, panel, place, named=named, marks=strip.marks)]
+                traces.append(_trace(line, panel, place, named=named) | places)
             parts[f"xaxis{suffix}"] = _axis(domain=domain, anchor=f"y{suffix}", **_scale(strip, panel))
-            parts[f"yaxis{suffix}"] = _axis(domain=(top - _PLOT / height, top), anchor=f"x{suffix}")
+            parts[f"yaxis{suffix}"] = _axis(
+                domain=(top - _PLOT / height, top), anchor=f"x{suffix}", range=_range(panel)
+            )
             if column == 0:
                 parts[f"yaxis{suffix}"]["title"] = {
                     "text": "Average evaluation metric",
@@ -84,6 +86,13 @@ def draw_lines(strips: Sequence[Strip]) -> Figure:
             parts["annotations"].append(_heading(panel, left, top))
     margin = {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False}
     return figure(traces, layout(width=width, height=height, margin=margin, **parts))
+
+
+def _range(panel: Panel) -> tuple[float, float]:
+    """With a little room, also about what hardly varies."""
+    seen = [value for line in panel.lines for values in (line.y, line.low, line.high) for value in values] or [0.0]
+    room = max(0.06 * (max(seen) - min(seen)), 0.5)
+    return min(seen) - room, max(seen) + room
 
 
 def _axis(**extra: Any) -> dict[str, Any]:
@@ -96,13 +105,13 @@ def _scale(strip: Strip, panel: Panel) -> dict[str, Any]:
     """Ticks at the values themselves, on their side where the axis is logarithmic, as the paper has its resolutions."""
     values = sorted({value for line in panel.lines for value in line.x})
     logarithmic = bool(values) and values[0] > 0 and (strip.logarithmic or values[-1] >= DECADE * values[0])
-    logarithmic = logarithmic and strip.marks
+    logarithmic = logarithmic and strip.named
     scale: dict[str, Any] = {
         "type": "log" if logarithmic else "linear",
         "tickangle": -45 if logarithmic else 0,
         "title": {"text": verbatim(strip.label), "font": {"size": 15}, "standoff": 4},
     }
-    if not strip.marks:
+    if not strip.named:
         return scale | {"rangemode": "tozero"}
     places = [log10(value) if logarithmic else value for value in values]
     named: list[int] = []
@@ -113,7 +122,7 @@ def _scale(strip: Strip, panel: Panel) -> dict[str, Any]:
     return scale | {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
-def _traces(line: Line, panel: Panel, place: int, *, named: bool, marks: bool) -> list[dict[str, Any]]:
+def _trace(line: Line, panel: Panel, place: int, *, named: bool) -> dict[str, Any]:
     colour, symbol = FIGURE_7.colours[place % len(FIGURE_7.colours)], _SYMBOLS[place % len(_SYMBOLS)]
     trace: dict[str, Any] = {
         "type": "scatter",
@@ -124,7 +133,7 @@ def _traces(line: Line, panel: Panel, place: int, *, named: bool, marks: bool) -
         "x": line.x,
         "y": line.y,
         "line": {"color": colour, "width": 3 if place == 0 else 2},
-        "marker": {"color": colour, "symbol": symbol, "size": 8 if marks else 6},
+        "marker": {"color": colour, "symbol": symbol, "size": 8},
         "hovertemplate": f"%{{x}}: %{{y:.1f}} {panel.unit}<extra>%{{fullData.name}}</extra>",
     }
     if line.low:
@@ -137,7 +146,7 @@ def _traces(line: Line, panel: Panel, place: int, *, named: bool, marks: bool) -
             "thickness": 1.2,
             "width": 3,
         }
-    return [trace]
+    return trace
 
 
 def _heading(panel: Panel, x: float, y: float) -> dict[str, Any]:

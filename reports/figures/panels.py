@@ -57,6 +57,7 @@ def grid(analysis: Analysis, *, key: str, names: Mapping[str, str], figure_name:
         )
     series = {value["label"]: _series_name(value, key, names) for value in leading["values"]}
     groups: dict[str, str] = {}
+    labels: dict[str, str] = {}
     arms: dict[tuple[str, str], Arm] = {}
     for arm in analysis.results.arms:
         rest = [arm.values.get(axis["name"], "") for axis in axes if axis is not leading]
@@ -64,7 +65,10 @@ def grid(analysis: Analysis, *, key: str, names: Mapping[str, str], figure_name:
         if own is None:
             continue
         groups.setdefault(group, _group_name(arm, rest))
+        labels.setdefault(group, ",<br>".join(map(verbatim, rest)))
         arms[own, group] = arm
+    if len(set(groups.values())) < len(groups):  # what the short names leave out tells them apart
+        groups = labels
     return Grid(series=series, groups=groups, arms=arms)
 
 

@@ -31,6 +31,7 @@ def published_curves(curves: Sequence[PublishedCurve]) -> Figure:
             Strip(
                 label=curve.label,
                 logarithmic=curve.key == RESOLUTION,
+                named=curve.key == RESOLUTION,
                 panels=[
                     Panel(
                         title=f"{MARK}, {curve.source}",

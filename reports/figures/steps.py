@@ -26,7 +26,7 @@ def steps(analysis: Analysis) -> Figure:
         for measure in results.headline
         if measure.key in found
     ]
-    return draw_lines([Strip(label="Pre-training step", panels=panels, marks=False)])
+    return draw_lines([Strip(label="Pre-training step", panels=panels, named=False)])
 
 
 def _line(curve: Curve, measure: Measure) -> Line:

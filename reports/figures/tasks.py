@@ -33,7 +33,7 @@ def tasks(analysis: Analysis) -> Figure:
     words = max(min(60, len(arm.label)) for arm in arms)
     width, height = panels + 58 + _LETTER * words, rows * (_TOP + _PLOT + _BOTTOM)
     traces: list[dict[str, Any]] = []
-    parts: dict[str, Any] = {"annotations": [], "legend": {"x": panels / width, "y": 1, "itemclick": False}}
+    parts: dict[str, Any] = {"annotations": [], "legend": {"x": panels / width, "y": 0.94, "itemclick": False}}
     base = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "fixedrange": True, "ticks": ""}
     for number, name in enumerate(names):
         row, column = divmod(number, columns)

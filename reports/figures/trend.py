@@ -15,6 +15,8 @@ LEAST_VALUES = 3
 MOST_AXES, MOST_LINES = 3, 7
 RESOLUTION = "image.resolution"
 """By magnitude, as in the paper, however few values there are."""
+_LABELS = {RESOLUTION: "Image resolution", "training.steps": "Pre-training step"}
+"""As the paper writes them."""
 
 
 def number_axes(analysis: Analysis) -> list[Mapping[str, Any]]:
@@ -34,7 +36,7 @@ def trend(analysis: Analysis) -> Figure:
 def _strip(analysis: Analysis, axis: Mapping[str, Any]) -> Strip:
     key = axis["keys"][0]
     return Strip(
-        label=key,
+        label=_LABELS.get(key, key),
         logarithmic=key == RESOLUTION,
         panels=[
             Panel(title=measure.label, unit=measure.unit, lines=_lines(analysis, axis, measure))
