@@ -1,5 +1,6 @@
 """The report as a person meets it: the page opened from disk in a browser, and figures as image files."""
 
+import html
 import json
 import re
 import shutil
@@ -129,6 +130,66 @@ def test_a_table_is_sorted_by_the_column_that_is_clicked(report, tmp_path):
     assert falling == sorted(falling, reverse=True)
     assert rising == sorted(rising)
     assert labels == sorted(labels, key=str.lower)
+    assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
+
+
+def test_groups_are_sorted_within_themselves_and_every_table_can_be(report, tmp_path):
+    """The name of a group stays at its first row; and on paper everything is open."""
+    page = (report[0] / "index.html").read_text(encoding="utf-8")
+    probe = """<script>
+    window.addEventListener("load", () => {
+      const named = text => [...document.querySelectorAll("caption")].find(one => one.textContent.startsWith(text));
+      const table = named("Every task by shots").closest("table");
+      const heads = [...table.tHead.rows[0].cells];
+      heads.find(head => head.textContent === "shots").querySelector("button").click();
+      const groups = [...table.tBodies].map(body => [...body.rows].map(row => row.querySelector("[scope=row]").textContent));
+      const first = [...table.tBodies].map(body => body.rows[0].cells[0].rowSpan);
+      const arms = document.querySelector("#arms ~ .scroll table");
+      const names = () => [...arms.tBodies[0].rows].map(row => row.cells[0].textContent.trim());
+      arms.querySelector("button").click();
+      const falling = names();
+      arms.querySelector("button").click();
+      const closed = () => document.querySelectorAll("details:not([open])").length;
+      const before = closed();
+      dispatchEvent(new Event("beforeprint"));
+      const printed = closed();
+      dispatchEvent(new Event("afterprint"));
+      document.title = JSON.stringify([groups, first, falling, names(), [before > 0, printed, closed() === before]]);
+    });
+    </script></body>"""
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.replace("</body>", probe), encoding="utf-8")
+    opened = browse(probed, tmp_path, "--dump-dom")
+    groups, first, falling, rising, printed = json.loads(
+        html.unescape(re.search(r"<title>(.*?)</title>", opened.stdout)[1])
+    )
+    assert groups == [["8", "4", "0"]] * 9
+    assert first == [3] * 9
+    assert rising == falling[::-1]
+    assert len(set(rising)) == 9
+    assert printed == [True, 0, True]
+    assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
+
+
+def test_the_paper_s_figures_can_be_seen_in_colours_that_anybody_tells_apart(report, tmp_path):
+    page = (report[0] / "index.html").read_text(encoding="utf-8")
+    probe = """<script>
+    window.addEventListener("load", async () => {
+      const colour = () => document.getElementById("figure-connector").data[0].marker.color;
+      const said = [colour()];
+      for (let click = 0; click < 2; click++) {
+        document.getElementById("safe-switch").click();
+        await new Promise(resolve => setTimeout(resolve, 1000));
+        said.push(colour());
+      }
+      document.title = JSON.stringify(said);
+    });
+    </script></body>"""
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.replace("</body>", probe), encoding="utf-8")
+    opened = browse(probed, tmp_path, "--dump-dom")
+    said = json.loads(re.search(r"<title>(.*?)</title>", opened.stdout)[1])
+    assert said == ["#3d8fc3", "#0072B2", "#3d8fc3"]
     assert [line for line in opened.stderr.splitlines() if "CONSOLE" in line] == []
 
 

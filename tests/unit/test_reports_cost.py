@@ -1,6 +1,7 @@
 """Scores against cost: the front is right, what cannot be placed is left out, equal costs make no figure."""
 
 import itertools
+import json
 
 import pytest
 from report_records import ArmRecord, write_sweep
@@ -48,3 +49,20 @@ def test_where_all_cost_the_same_there_is_nothing_to_draw(tmp_path, operations):
     assert not has_cost(found)
     with pytest.raises(ReportError, match="cost"):
         cost(found)
+
+
+def test_hours_stand_below_operations_as_the_records_have_them(tmp_path):
+    arms = (arm("a", 1e9, 40), arm("b", 2e9, 50), arm("resumed", 3e9, 60))
+    folder = write_sweep(tmp_path, "hours", arms, tasks=("colour",), items=100, seeds=(0,))
+    plan = json.loads((folder / "plan.json").read_text())
+    plan["resources"] = {"nodes": 1, "gpus": 0, "cpus": 4}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    for trial, (seconds, resumed) in zip(plan["trials"], [(900, False), (1800, False), (60, True)], strict=True):
+        path = tmp_path / "pretrain" / {s["kind"]: s["key"] for s in trial["stages"]}["pretrain"] / "record.json"
+        record = json.loads(path.read_text())
+        record["provenance"] |= {"seconds": seconds - 1, "resumed": resumed}  # its encoder took a second
+        path.write_text(json.dumps(record))
+    figure = cost(analyse(Results(read_records(folder, store=tmp_path))))
+    assert figure.layout.xaxis2.title.text == "core-hours of a training"
+    hours = [x for trace in figure.data for x in trace.x if trace.mode == "markers" and trace.xaxis == "x2"]
+    assert hours == pytest.approx([1.0, 2.0])

@@ -15,10 +15,11 @@ from report_records import (
 from reports.analysis import analyse
 from reports.figures.bars import figure_number
 from reports.figures.connector import connector
-from reports.figures.data_mix import data_mix, data_mix_grid
+from reports.figures.data_mix import data_mix, data_mix_grid, has_mixes
 from reports.figures.effects import effects
 from reports.figures.encoder import encoder
 from reports.figures.ranges import broken_range, full_range
+from reports.figures.tasks import tasks
 from reports.frame import Results
 from reports.records import ReportError, read_records
 
@@ -288,3 +289,57 @@ def test_ranges_of_scores_that_are_no_percentages():
     assert len(parts) == 2
     assert parts[0].high < parts[1].low
     assert broken_range([(5.0, 5.0)], percent=True)[0].holds(5.0)
+
+
+def test_panels_share_one_value_axis_that_ends_on_its_grid(tmp_path):
+    figure = data_mix_grid([load(write_paper_data(tmp_path, panel, items=100)) for panel in "abcd"])
+    ranges = {figure.layout[f"yaxis{number}"].range for number in ("", 2, 3, 4)}
+    assert ranges == {(20, 80)}
+    high = [ArmRecord(label=name, scores={"0": 99.0, "4": 99.0, "8": 99.0}) for name in "ab"]
+    assert data_mix(load(write_sweep(tmp_path, "high", high))).layout.yaxis.range[1] == 120
+
+
+def test_of_several_axes_the_data_figure_shows_the_mixes_at_the_others_reference(tmp_path):
+    mixes = {mix: {"data.mix": mix} for mix in ("a", "b")}
+    sizes = {size: {"image.resolution": int(size)} for size in ("24", "48")}
+    arms = [
+        ArmRecord(
+            label=f"{mix} {size}",
+            values={"mix": mix, "size": size},
+            settings={**mixes[mix], **sizes[size]},
+            baseline=(mix, size) == ("a", "48"),
+        )
+        for mix in mixes
+        for size in sizes
+    ]
+    analysis = load(write_sweep(tmp_path, "two", arms, axes=[axis("mix", mixes), axis("size", sizes)]))
+    assert has_mixes(analysis)
+    assert [trace.name for trace in data_mix(analysis).data] == ["a", "b"]
+
+
+def test_groups_that_would_be_called_the_same_are_told_apart(tmp_path):
+    kinds = {kind: {"encoder.objective": kind} for kind in ("clip", "aim")}
+    sizes, sources = ({"24": {"image.resolution": 24}}, {name: {"encoder.training.source": name} for name in "xy"})
+    arms = [
+        ArmRecord(
+            label=f"{k} {s}", values={"k": k, "r": "24", "s": s}, settings={**kinds[k], **sizes["24"], **sources[s]}
+        )
+        for k in kinds
+        for s in sources
+        if (k, s) != ("aim", "y")
+    ]
+    axes = [axis("k", kinds), axis("r", sizes), axis("s", sources)]
+    figure = encoder(load(write_sweep(tmp_path, "e", arms, axes=axes)))
+    assert list(figure.layout.xaxis.ticktext) == ["24,<br>x", "24,<br>y"]
+    assert texts(figure).count("no arm") == 3
+
+
+def test_every_task_has_a_panel_with_the_arms_scores(tmp_path):
+    analysis = load(write_paper_connector(tmp_path, seeds=(0, 1), items=100))
+    figure = tasks(analysis)
+    assert texts(figure) == ["<b>colour</b> (%)", "<b>digit</b> (%)"]
+    assert len(figure.data) == 2 * 7
+    first = figure.data[0]
+    assert first.name.endswith("†")
+    assert first.y == pytest.approx((33.4, 57.4, 61.2), abs=0.7)
+    assert all(length > 0 for length in first.error_y.array)

@@ -15,6 +15,10 @@ from reports.variance import REST, SEED, variance_shares, variance_table
 ROWS, COLUMNS = ("low", "middle", "high"), ("off", "on")
 
 
+def table_of(results):
+    return variance_table(results, {one.key: variance_shares(results, one) for one in results.headline})
+
+
 def score(row: str, column: str, *, together: float) -> float:
     """The effects add up but for ``together``, which high and on have on top."""
     bonus = together if (row, column) == ("high", "on") else 0.0
@@ -62,7 +66,7 @@ def test_what_is_not_crossed_has_no_interaction(tmp_path):
     alone = [(row, "on") for row in ROWS[1:]]  # one at a time
     results = crossed(tmp_path, together=0.0, without=alone)
     assert interactions(results) == []
-    assert variance_table(results) is None
+    assert table_of(results) is None
     assert crossed_pairs(analyse(results)) == []
     with pytest.raises(ReportError, match="crossed"):
         interaction(analyse(results))
@@ -102,9 +106,9 @@ def centred(table: np.ndarray, kept: int) -> float:
 
 
 def test_one_seed_or_one_score_for_all_cannot_be_taken_apart(tmp_path):
-    assert variance_table(crossed(tmp_path / "one", together=0.0, seeds=(0,))) is None
+    assert table_of(crossed(tmp_path / "one", together=0.0, seeds=(0,))) is None
     results = crossed(tmp_path / "two", together=0.0, seeds=(0, 1))
-    assert variance_table(results) is not None
+    assert table_of(results) is not None
 
 
 def test_the_heat_map_has_the_means_of_the_arms(tmp_path):

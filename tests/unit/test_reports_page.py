@@ -9,6 +9,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from report_records import PIXEL, ArmRecord, axis, write_paper_connector, write_sweep
 
@@ -111,7 +112,7 @@ def test_the_page_shows_tables_figures_examples_failures_and_warnings(sweep):
     page = read_page(folder / "report" / "index.html")
     text = (folder / "report" / "index.html").read_text(encoding="utf-8")
     drawings = json.loads(page.inside["script"][0])
-    assert set(drawings) == {"data_mix", "data_mix-published", "effects", "learning"}
+    assert set(drawings) == {"data_mix", "data_mix-published", "effects", "tasks", "learning"}
     assert [trace["name"] for trace in drawings["data_mix"]["data"]][:2] == ["captions", "mixed"]
     assert "No figure nonsense" in text
     assert "code_error" in text
@@ -207,10 +208,43 @@ def test_files_of_an_earlier_report_do_not_linger(tmp_path):
     folder = mixed_sweep(tmp_path)
     build(folder)
     assert (folder / "report/figures/data_mix.json").exists()
-    mixed_sweep(tmp_path, figures=[])
+    mixed_sweep(tmp_path, axes=[], figures=[])
     build(folder)
     assert not (folder / "report/figures/data_mix.json").exists()
     assert (folder / "report/figures/effects.json").exists()
+
+
+def test_the_paper_s_figures_come_where_a_sweep_has_their_axes_or_are_chosen(tmp_path):
+    def drawn(**options):
+        return [figure["name"] for figure in build(write_paper_connector(tmp_path, items=20, **options))["figures"]]
+
+    assert drawn(figures=[])[0] == "connector"
+    assert drawn(figures=["nonsense"])[:2] == ["nonsense", "effects"]
+    folder = mixed_sweep(tmp_path, figures=[])
+    assert [figure["name"] for figure in build(folder)["figures"]] == ["data_mix", "effects", "tasks", "learning"]
+
+
+def test_all_that_is_shown_is_there_for_other_programs(tmp_path):
+    folder = write_paper_connector(tmp_path, items=50, seeds=(0, 1, 2), seed_spread=1.0)
+    build(folder)
+    names = ("scores", "differences", "effects", "interactions", "variance", "power", "beside_paper", "lessons")
+    for name in names:
+        written = pd.read_csv(folder / "report" / f"{name}.csv")
+        same = pd.read_parquet(folder / "report" / f"{name}.parquet")
+        assert len(written) > 0
+        assert list(written.columns) == list(same.columns)
+        assert len(written) == len(same)
+    effects = pd.read_parquet(folder / "report" / "effects.parquet")
+    assert {"axis", "value", "difference", "low", "high", "p_holm", "verdict"} <= set(effects.columns)
+
+
+def test_a_page_about_a_sweep_that_still_runs_is_read_again(tmp_path):
+    running = mixed_sweep(tmp_path / "a")
+    build(running)
+    assert 'id="unfinished"' in (running / "report/index.html").read_text(encoding="utf-8")
+    ended = write_paper_connector(tmp_path / "b", items=20)
+    build(ended)
+    assert 'id="unfinished"' not in (ended / "report/index.html").read_text(encoding="utf-8")
 
 
 def test_an_up_to_date_report_is_shown_without_heavy_imports(tmp_path):

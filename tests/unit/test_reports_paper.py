@@ -23,12 +23,12 @@ from report_records import (
 
 from reports.analysis import analyse
 from reports.build import build_report
-from reports.figures.published import MARK, published_figure
+from reports.figures.published import MARK, published_curves, published_figure
 from reports.frame import Results
 from reports.paper.beside import beside_the_paper
 from reports.paper.lessons import UNTESTED, lessons, paper_holds
 from reports.paper.published import EXPECTED, mm1
-from reports.paper.tables import beside_table, lessons_table, order_table
+from reports.paper.tables import beside_table, lessons_table, order_table, published_encoders
 from reports.records import read_records
 from reports.table_formats import to_html, to_latex, to_markdown
 
@@ -231,7 +231,8 @@ def test_what_the_arms_do_not_set_is_taken_from_the_base(tmp_path):
     beside = load(folder)
     assert beside.find("resolution", "0-shot").terms == 1
     assert beside.find("encoder_resolution", "0-shot").difference is not None
-    assert any("AIM" in gap for gap in beside.find("encoder_objective", "0-shot").gaps)
+    assert any("AIM" in gap for gap in beside.find("encoder_resolution_minus_objective", "0-shot").gaps)
+    assert beside.find("encoder_objective", "0-shot") is None, "the sweep has one objective"
 
 
 # ---- tables, page, files
@@ -249,8 +250,8 @@ def test_the_table_says_sign_and_size_only_where_ours_is_told_apart(tmp_path):
     assert (sign.text, size.text, missing.text) == ("yes", "× 12", "")
     kind = table.rows[labels.index("C-Abstractor instead of average pooling, mean over the sizes (Fig. 4)") + 1]
     assert [cell.text for cell in kind.cells[2:4]] == ["none here", "≈ 0"]
-    gap = table.rows[labels.index("CLIP ViT-L instead of AIM_600M, 224 px (Table 1)")]
-    assert (gap.cells[1].text, gap.cells[-1].text) == ("not tested", "no arm for CLIP ViT-L 224px and AIM_600M 224px")
+    gap = table.rows[labels.index("224 to 336 px, CLIP ViT-L (Table 1)")]
+    assert (gap.cells[1].text, gap.cells[-1].text) == ("not tested", "no arm for CLIP ViT-L 336px and CLIP ViT-L 224px")
 
 
 def test_an_opposite_sign_and_an_unclear_one_are_said(tmp_path):
@@ -387,3 +388,62 @@ def test_words_in_cells_are_escaped_for_every_format(tmp_path):
         assert to_html(table).count("<tr") == len(table.rows) + 2
         rows = [line for line in to_latex(table).splitlines() if line.endswith(r"\\")]
         assert {row.count("&") - row.count(r"\&") for row in rows} == {len(table.columns) + 1}
+
+
+def test_table_1_is_shown_as_printed_with_the_paper_s_bold():
+    table = published_encoders(next(block for block in mm1().blocks if block.source == "Table 1"))
+    assert [len(rows) for rows in table.parts] == [3, 7]
+    assert [row.group for rows in table.parts for row in rows[:1]] == ["Reconstructive", "Contrastive"]
+    assert {len(row.cells) for row in table.rows} == {6}
+    bold = [(row.label, cell.number) for row in table.rows for cell in row.cells if cell.best]
+    assert bold == [("CLIP_DFN+VeCap", "62.6"), ("CLIP_DFN", "40.9"), ("CLIP_DFN", "66.4")]
+    assert "seeds" not in table.heads
+    assert "| Contrastive | CLIP\\_DFN | ViT-H | 378 px | DFN-5B | **40.9** | 62.5 | **66.4** |" in to_markdown(table)
+
+
+def test_the_curves_of_figure_7_say_how_they_were_read():
+    curves = {curve.source: curve for curve in mm1().curves}
+    assert (curves["Fig. 7b"].points[336], curves["Fig. 7b"].points[1344]) == (87.2, 100.0)
+    assert curves["Fig. 7c"].points[5] == 93.1
+    assert all("by pixels" in curve.provenance for curve in curves.values())
+    figure = published_curves(list(curves.values()))
+    assert [trace.line.color for trace in figure.data] == ["#ff5e00", "#ff5e00"]
+    assert (figure.layout.xaxis.type, figure.layout.xaxis.tickangle, figure.layout.xaxis2.type) == (
+        "log",
+        -45,
+        "linear",
+    )
+    assert sum(MARK in annotation.text for annotation in figure.layout.annotations) == 2
+
+
+def test_the_paper_s_rule_gives_the_rates_that_it_is_quoted_with():
+    rule = mm1().learning_rate
+    for size, rate in ((9e6, 0.000675), (1.2e9, 8.58e-05), (30e9, 2.21e-05)):
+        assert rule.rate(size) == pytest.approx(rate, rel=0.003)
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "extra", "comparison", "column"),
+    [
+        ("encoder.width", (64, 128), {"image.resolution": 36}, "encoder_size", "0-shot"),
+        (
+            "encoder.training.source",
+            ("captions", "synthetic_captions"),
+            {"image.resolution": 24, "encoder.width": 128},
+            "encoder_data",
+            "8-shot",
+        ),
+    ],
+)
+def test_the_encoder_s_size_and_data_have_arms_that_stand_for_them(tmp_path, key, values, extra, comparison, column):
+    settings = {str(value): {"encoder.objective": "clip", key: value, **extra} for value in values}
+    arms = [
+        ArmRecord(label=label, settings=own, scores={"0": 40 + 9 * place, "4": 50 + 9 * place, "8": 60 + 9 * place})
+        for place, (label, own) in enumerate(settings.items())
+    ]
+    beside = load(write_sweep(tmp_path, "e", arms, tasks=("colour",), items=1000))
+    compared = beside.find(comparison, column)
+    assert compared.gaps == ()
+    assert 100 * compared.difference.estimate.mean == pytest.approx(9.0, abs=0.2)
+    expected = {"encoder_size": "contradicted", "encoder_data": "supported"}[comparison]
+    assert verdicts(beside)[comparison].verdict == expected

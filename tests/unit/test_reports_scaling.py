@@ -8,10 +8,12 @@ from report_records import ArmRecord, axis, write_sweep
 from scipy import stats
 
 from reports.analysis import analyse
-from reports.figures.learning_rate import learning_rate
+from reports.figures.learning_rate import has_rates, learning_rate
+from reports.figures.learning_rate_published import learning_rate_published
 from reports.frame import Results
+from reports.paper.published import mm1
 from reports.records import ReportError, read_records
-from reports.scaling import Best, best_rates, chosen_by, power_law, rate_axis
+from reports.scaling import Best, best_rates, chosen_by, power_law, predictions_table, rate_axis
 
 RATE = "optimisation.learning_rate"
 RATES = (1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3)
@@ -122,3 +124,38 @@ def test_the_figure_refuses_what_it_cannot_mean(tmp_path):
         learning_rate(analyse(swept(tmp_path, optimum=optimum, extra=True)))
     single = learning_rate(analyse(swept(tmp_path / "single", optimum=optimum, sizes=SIZES[:1])))
     assert "no line" in single.layout.annotations[0].text
+
+
+def test_the_paper_s_rule_stands_in_a_figure_of_its_own_beside_the_best_rates(tmp_path):
+    analysis, rule = analyse(swept(tmp_path, optimum=optimum)), mm1().learning_rate
+    assert not any("MM1" in (trace.name or "") for trace in learning_rate(analysis).data)
+    figure = learning_rate_published(analysis, rule)
+    solid = next(trace for trace in figure.data if "MM1" in (trace.name or "") and trace.line.dash == "solid")
+    assert (solid.x[0], solid.x[-1]) == pytest.approx((9e6, 1.2e9))
+    assert solid.y[-1] == pytest.approx(8.58e-05, rel=0.003)
+    assert sum(len(trace.x) for trace in figure.data if trace.mode == "markers") == 4
+
+
+def test_larger_decoders_get_a_rate_with_an_interval_and_the_paper_s_sizes_none(tmp_path):
+    table = predictions_table(swept(tmp_path, optimum=optimum))
+    assert [row.label.split()[0] for row in table.rows] == ["2", "4", "10"]
+    size, rate, interval = (cell.text for cell in table.rows[-1].cells)
+    low, high = (float(end) for end in interval.split(" to "))
+    assert float(size) == 10 * max(SIZES)
+    assert low < float(rate) < high
+    assert "far outside" in table.notes[1]
+    assert (
+        "12 (1.2 billion) to 300 (30 billion)"
+        in predictions_table(
+            swept(
+                tmp_path / "b", optimum=lambda size, _: optimum(size // 10, 0), sizes=tuple(10 * size for size in SIZES)
+            )
+        ).notes[1]
+    )
+    assert predictions_table(swept(tmp_path / "one", optimum=lambda *_: 8e-4, sizes=SIZES[:1])) is None
+
+
+def test_rates_come_by_themselves_where_sizes_and_rates_alone_vary(tmp_path):
+    assert has_rates(analyse(swept(tmp_path / "a", optimum=optimum)))
+    assert not has_rates(analyse(swept(tmp_path / "b", optimum=optimum, sizes=SIZES[:1])))
+    assert not has_rates(analyse(swept(tmp_path / "c", optimum=optimum, extra=True)))

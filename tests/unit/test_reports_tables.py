@@ -6,10 +6,12 @@ import pytest
 from report_records import ArmRecord, axis, write_sweep
 
 from reports.analysis import analyse
+from reports.encoder_table import encoder_table
 from reports.frame import Results
 from reports.records import read_records
 from reports.table_formats import to_html, to_latex, to_markdown
 from reports.tables import Cell, Row, Table, effects_table, headline_table, task_tables
+from reports.task_grid import task_grid
 
 LOW = {"0": 40.0, "4": 42.0, "8": 44.0, "text_core": 10.0}
 HIGH = {"0": 35.0, "4": 90.0, "8": 92.0, "text_core": 80.0}
@@ -106,3 +108,71 @@ def test_latex_escapes_and_is_booktabs(hostile):
     ]
     assert r"\uparrow" in row
     assert r"\textdagger" in row
+
+
+OBJECTIVES = {name: {"encoder.objective": name} for name in ("none", "aim", "clip")}
+SIZES = {str(size): {"image.resolution": size} for size in (24, 36)}
+
+
+@pytest.fixture
+def encoders(tmp_path):
+    arms = [
+        ArmRecord(
+            label=f"{objective} {size}",
+            values={"encoder.objective": objective, "image.resolution": size},
+            settings={**OBJECTIVES[objective], **SIZES[size], "encoder.width": 64, "encoder.layers": 2},
+            scores={"0": 40.0 + 3 * (objective == "clip"), "4": 60.0 + 5 * (size == "36"), "8": 62.0, "text_core": 9.0},
+            baseline=(objective, size) == ("clip", "36"),
+        )
+        for size in SIZES
+        for objective in OBJECTIVES
+    ]
+    axes = [axis("encoder.objective", OBJECTIVES), axis("image.resolution", SIZES)]
+    return load(write_sweep(tmp_path, "encoder", arms, axes=axes))
+
+
+def test_image_encoders_are_rows_by_objective_with_the_best_in_bold(encoders):
+    table = encoder_table(encoders)
+    assert [(rows[0].group, len(rows)) for rows in table.parts] == [
+        ("Random", 2),
+        ("Reconstructive", 2),
+        ("Contrastive", 2),
+    ]
+    assert table.columns == ("architecture", "image resolution", "data", "0-shot", "4-shot", "8-shot")
+    last = table.rows[-1]
+    assert (last.label, last.baseline, last.seeds) == ("CLIP", True, "3/3")
+    assert [cell.text for cell in last.cells[:3]] == ["ViT 64 × 2 / ?", "36 px", "?"]
+    assert table.rows[0].cells[2].text == "–", "what was not trained has no data"
+    assert [row.cells[3].best for row in table.rows] == [False] * 4 + [True] * 2
+    assert not any(cell.verdict for row in table.rows for cell in row.cells)
+
+
+def test_groups_stand_on_their_side_in_html_and_latex_and_are_repeated_in_markdown(encoders):
+    table = encoder_table(encoders)
+    page, text, latex = to_html(table), to_markdown(table), to_latex(table)
+    assert page.count("<tbody>") == 3
+    assert page.count('<th scope="rowgroup" rowspan="2" class=turned>') == 3
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in rows}) == 1
+    assert sum(line.startswith("| Contrastive |") for line in rows) == 2
+    assert r"\multirow{2}{*}{\rotatebox[origin=c]{90}{Contrastive}}" in latex
+    assert latex.splitlines()[0] == "% packages: booktabs, multirow, graphicx"
+    assert latex.count(r"\midrule") == 3
+    body = [line for line in latex.splitlines() if line.endswith(r"\\")]
+    assert len({line.count("&") for line in body}) == 1
+
+
+def test_a_sweep_that_leaves_the_encoder_alone_has_no_table_of_encoders(analysis):
+    assert encoder_table(analysis) is None
+
+
+def test_every_task_by_shots_shades_the_rows_of_the_most(analysis):
+    table = task_grid(analysis)
+    assert (table.groups_are, table.rows_are) == ("arm", "shots")
+    assert table.columns == ("colour", "digit", "text core")
+    mixed = next(rows for rows in table.parts if rows[0].group == "mixed †")
+    assert [(row.label, row.shaded) for row in mixed] == [("0", False), ("4", False), ("8", True)]
+    assert [row.cells[0].mean for row in mixed] == pytest.approx([35.0, 90.0, 92.0], abs=0.3)
+    assert [row.cells[2].number != "" for row in mixed] == [True, False, False]
+    assert to_latex(table).count(r"\cellcolor[HTML]{F2EBE8}") == 3 * 5
+    assert to_html(table).count("<tr class=shaded>") == 3

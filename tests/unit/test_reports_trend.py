@@ -1,9 +1,12 @@
 """Scores along an axis of numbers: lines through arms that are alike in all else, and nothing else."""
 
+import json
+
 import pytest
 from report_records import ArmRecord, axis, write_sweep
 
 from reports.analysis import analyse
+from reports.figures.steps import has_steps, steps
 from reports.figures.trend import number_axes, trend
 from reports.frame import Results
 from reports.records import ReportError, read_records
@@ -57,3 +60,44 @@ def test_values_that_span_a_decade_are_drawn_by_magnitude(tmp_path):
     figure = trend(analysis(tmp_path, [("late", step) for step in (100, 300, 1200)], steps=(100, 300, 1200)))
     assert figure.layout.xaxis.type == "log"
     assert list(figure.layout.xaxis.ticktext) == ["100", "300", "1200"]
+
+
+def test_the_first_line_is_the_paper_s(tmp_path):
+    figure = trend(analysis(tmp_path, [("late", step) for step in (300, 600, 1200)]))
+    (line,) = figure.data
+    assert (line.line.color, line.marker.symbol, line.name) == ("#ff5e00", "circle", "")
+    assert figure.layout.yaxis.title.text == "Average evaluation metric"
+    assert (figure.layout.xaxis.minor.showgrid, figure.layout.xaxis.title.text) == (True, "Pre-training step")
+
+
+def test_resolutions_are_by_magnitude_with_names_on_their_side(tmp_path):
+    sizes = {str(size): {"image.resolution": size} for size in (24, 36, 48)}
+    arms = [ArmRecord(label=size, values={"r": size}, settings=own) for size, own in sizes.items()]
+    folder = write_sweep(tmp_path, "r", arms, axes=[axis("r", sizes)])
+    figure = trend(analyse(Results(read_records(folder, store=tmp_path))))
+    assert (figure.layout.xaxis.type, figure.layout.xaxis.tickangle) == ("log", -45)
+
+
+def test_scores_on_the_way_are_drawn_by_step(tmp_path):
+    """Of trainings that were scored on their way, from their spools; a name is shown as it is."""
+    name = "%{x} <b>late</b>"
+    arms = [
+        ArmRecord(label="early", settings={"evaluation.every": None}),
+        ArmRecord(label=name, settings={"evaluation.every": 200}, baseline=True),
+    ]
+    folder = write_sweep(tmp_path, "way", arms, seeds=(0, 1))
+    found = analyse(Results(read_records(folder, store=tmp_path)))
+    assert not has_steps(found)
+    with pytest.raises(ReportError, match=r"evaluation\.every"):
+        steps(found)
+    for trial in found.results.all_trials:
+        spool = tmp_path / "pretrain" / dict(trial.stages)["pretrain"] / "work" / "spool.jsonl"
+        points = [{"step": step, "metrics": {"eval/zero_shot": step / 1000 + trial.seed / 10}} for step in (200, 400)]
+        spool.write_text("".join(json.dumps(point) + "\n" for point in points))
+    assert has_steps(found)
+    (line,) = steps(found).data
+    assert line.name == "%{x} &lt;b&gt;late&lt;/b&gt; †"
+    assert "late" not in line.hovertemplate
+    assert list(line.x) == [200, 400]
+    assert list(line.y) == pytest.approx([25.0, 45.0])
+    assert list(line.error_y.array) == pytest.approx([5.0, 5.0])
