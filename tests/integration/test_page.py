@@ -142,7 +142,8 @@ def test_groups_are_sorted_within_themselves_and_every_table_can_be(report, tmp_
       const table = named("Every task by shots").closest("table");
       const heads = [...table.tHead.rows[0].cells];
       heads.find(head => head.textContent === "shots").querySelector("button").click();
-      const groups = [...table.tBodies].map(body => [...body.rows].map(row => row.querySelector("[scope=row]").textContent));
+      const label = row => row.querySelector("[scope=row]").textContent;
+      const groups = [...table.tBodies].map(body => [...body.rows].map(label));
       const first = [...table.tBodies].map(body => body.rows[0].cells[0].rowSpan);
       const arms = document.querySelector("#arms ~ .scroll table");
       const names = () => [...arms.tBodies[0].rows].map(row => row.cells[0].textContent.trim());
