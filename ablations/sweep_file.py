@@ -66,7 +66,7 @@ class SweepFile:
     resources: Resources = field(default_factory=Resources)
     """What one trial asks for."""
     figures: tuple[Figure, ...] = ()
-    """Figures in the paper's style, beside the effects and tables that every report has."""
+    """Which figures in the paper's layout to draw; without it those that the axes allow."""
     margin: float = 1.0
     """Points (hundredths of a score) by which two arms may differ and still count as alike: what a report calls
     equivalent is tested to lie within."""

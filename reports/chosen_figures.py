@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from reports.analysis import Analysis
-from reports.figures import NAMES
 from reports.figures.connector import connector, has_connectors
 from reports.figures.cost import cost, has_cost
 from reports.figures.data_mix import data_mix, has_mixes
@@ -149,7 +148,7 @@ def chosen_figures(analysis: Analysis, beside: Beside) -> list[PageFigure]:
         if name in _PAPERS:
             figures.append(_drawn(analysis, name, _PAPERS[name]))
         else:
-            problem = f"no figure has this name; known are {', '.join(NAMES)}"
+            problem = f"no figure has this name; known are {', '.join(_PAPERS)}"
             figures.append(PageFigure(name=name, caption="", figure=None, problem=problem))
     figures += [_drawn(analysis, name, kind) for name, kind in _OTHERS.items() if kind.fits(analysis)]
     return [_with_published(analysis, figure, beside) for figure in figures]

@@ -15,6 +15,7 @@ from reports.interactions import Interaction
 from reports.paper.beside import Beside
 from reports.paper.lessons import Verdict
 from reports.power import Sight
+from reports.shots import Step
 from reports.variance import Shares
 
 _DIFFERENCE = ("measure", "difference", "low", "high", "p", "p_holm", "verdict", "within", "seeds", "items")
@@ -23,6 +24,7 @@ _DIFFERENCE = ("measure", "difference", "low", "high", "p", "p_holm", "verdict",
 def frames(
     analysis: Analysis,
     *,
+    gains: Mapping[Step, Mapping[str, Difference]],
     crossed: Sequence[Interaction],
     shares: Mapping[str, Shares],
     seen: Sequence[Sight],
@@ -34,6 +36,7 @@ def frames(
         "scores": analysis.results.frame,
         "differences": _differences(analysis),
         "effects": _effects(analysis),
+        "shots": _shots(gains, analysis),
         "interactions": _interactions(crossed, analysis.results.headline),
         "variance": _variance(shares),
         "power": _power(seen),
@@ -89,6 +92,17 @@ def _effects(analysis: Analysis) -> pd.DataFrame:
         for key, difference in effect.differences.items()
     ]
     return pd.DataFrame(rows, columns=["axis", "value", "reference", "pairs", *_DIFFERENCE])
+
+
+def _shots(gains: Mapping[Step, Mapping[str, Difference]], analysis: Analysis) -> pd.DataFrame:
+    """By how much an arm is higher at more shots than at fewer."""
+    labels = {arm.key: arm.label for arm in analysis.results.arms}
+    rows = [
+        (arm, labels[arm], few.key, *_difference(difference, more.key))
+        for (few, more), known in gains.items()
+        for arm, difference in known.items()
+    ]
+    return pd.DataFrame(rows, columns=["arm", "label", "over", *_DIFFERENCE])
 
 
 def _interactions(crossed: Sequence[Interaction], measures: Sequence[Measure]) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
         found=found,
     )
     files: dict[str, bytes] = {"index.html": page.encode()}
-    numbers = frames(analysis, crossed=crossed, shares=shares, seen=seen, beside=beside, verdicts=verdicts)
+    numbers = frames(analysis, gains=gains, crossed=crossed, shares=shares, seen=seen, beside=beside, verdicts=verdicts)
     for name, frame in numbers.items():
         files |= {f"{name}.csv": csv(frame), f"{name}.parquet": parquet(frame)}
     for table in (*tables.values(), *tasks):
