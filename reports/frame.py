@@ -7,6 +7,7 @@ and 0 to 10 for CIDEr-D; ``Measure.scale`` says how they are shown.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from zipfile import BadZipFile
 
@@ -112,7 +113,7 @@ class Results:
     def baseline(self) -> Arm | None:
         return next((arm for arm in self.arms if arm.baseline), None)
 
-    @property
+    @cached_property
     def planned_seeds(self) -> int:
         """Most seeds of any arm in the plan."""
         return max((len(trials) for trials in self._by_arm.values()), default=0)
