@@ -12,8 +12,8 @@ from reports.style import FIGURE_7, SERIF, frame_axis, layout, verbatim
 DECADE = 10.0
 """Ratio of the largest value to the smallest from which an axis is logarithmic."""
 
-_APART = 0.15
-"""Of the panel's width: values that are nearer to each other share a label."""
+_APART, _APART_TURNED = 0.15, 0.08
+"""Of the panel's width: values that are nearer to each other share a label; those on their side need less room."""
 _LEFT, _PANEL, _RIGHT, _PLOT, _TOP, _BOTTOM, _LETTER = 62, 250, 8, 200, 38, 74, 7.2
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 
@@ -116,7 +116,8 @@ def _scale(strip: Strip, panel: Panel) -> dict[str, Any]:
     places = [log10(value) if logarithmic else value for value in values]
     named: list[int] = []
     for number, place in enumerate(places):
-        if not named or place - places[named[-1]] >= _APART * (places[-1] - places[0]):
+        apart = _APART_TURNED if logarithmic else _APART
+        if not named or place - places[named[-1]] >= apart * (places[-1] - places[0]):
             named.append(number)
     ticks = [values[number] for number in named]
     return scale | {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
