@@ -20,7 +20,7 @@ from reports.scaling import best_rates, by_size, chosen_by, power_law, rate_axis
 from reports.style import SERIF, frame_axis, layout, legend
 
 _COLOUR = "#b60000"
-_LEFT, _PANEL, _RIGHT, _TOP, _PLOT, _BOTTOM = 62, 560, 16, 44, 260, 56
+_LEFT, _PANEL, _RIGHT, _TOP, _PLOT, _BOTTOM = 88, 560, 16, 44, 260, 56
 
 
 def learning_rate_published(analysis: Analysis, rule: Rule) -> Figure | None:
