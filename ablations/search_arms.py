@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from ablations.arms import Arm
 from ablations.design import suggested_arm
-from ablations.errors import SweepError
 from ablations.ended import read_trial
+from ablations.errors import SweepError
 from ablations.points import Point
 from ablations.stages import Chains
 from ablations.sweep import Sweep
