@@ -30,6 +30,14 @@ app = typer.Typer(
 Store = Annotated[
     Path, typer.Option(help="The folder that keeps all finished work.", envvar="ABLATE_STORE", show_default=True)
 ]
+StoreOrProfiles = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder that keeps all finished work. [default: the profile's, else store]",
+        envvar="ABLATE_STORE",
+        show_default=False,
+    ),
+]
 SweepFile = Annotated[Path, typer.Argument(help="A sweep file (YAML).", show_default=False)]
 Sweep = Annotated[str, typer.Argument(help="A sweep's name, or its file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -47,6 +55,14 @@ TrackingUri = Annotated[
 ]
 DEFAULT_STORE = Path("store")
 _INTERRUPTED = 130  # what Typer makes of Ctrl-C
+
+
+def _place(store: Path | None, profile: str | None) -> Path:
+    if store is None and profile is not None:
+        from ablations.profile_file import store_of
+
+        store = store_of(profile)
+    return store or DEFAULT_STORE
 
 
 def _show_version(wanted: bool) -> None:
@@ -71,7 +87,7 @@ def _options(
 @app.command()
 def plan(
     sweep: SweepFile,
-    store: Store = DEFAULT_STORE,
+    store: StoreOrProfiles = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -88,13 +104,13 @@ def plan(
     """
     from ablations.preview import plan as show_plan
 
-    return show_plan(sweep, store=store, profile=profile, workers=workers, json_output=json_output)
+    return show_plan(sweep, store=_place(store, profile), profile=profile, workers=workers, json_output=json_output)
 
 
 @app.command()
 def run(
     sweep: SweepFile,
-    store: Store = DEFAULT_STORE,
+    store: StoreOrProfiles = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -115,7 +131,7 @@ def run(
 
     return run_sweep(
         sweep,
-        store=store,
+        store=_place(store, profile),
         workers=workers,
         tracking_uri=tracking_uri,
         json_output=json_output,
@@ -128,17 +144,23 @@ def run(
 def submit(
     sweep: SweepFile,
     profile: Annotated[str, typer.Option(help="The cluster: a profile's name or file.", show_default=False)],
-    store: Store = DEFAULT_STORE,
+    store: StoreOrProfiles = None,
     workers: Workers = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the batch scripts and send nothing; needs no SLURM.")
+    ] = False,
     json_output: Json = False,
 ) -> int:
     """Submit a sweep to a SLURM cluster and leave: it goes on by itself.
 
     Submitting it again continues it, with the program and the sweep file as they are now.
     """
+    from ablations.dry_run import show_scripts
     from ablations.submit import submit as submit_sweep
 
-    return submit_sweep(sweep, store=store, profile=profile, workers=workers, json_output=json_output)
+    act = show_scripts if dry_run else submit_sweep
+    place = _place(store, profile)
+    return act(sweep, store=place, profile=profile, workers=workers, json_output=json_output)
 
 
 @app.command()
@@ -156,11 +178,16 @@ def watch(
 
 
 @app.command()
-def advance(sweep: Sweep, store: Store = DEFAULT_STORE, json_output: Json = False) -> int:
+def advance(
+    sweep: Sweep,
+    store: Store = DEFAULT_STORE,
+    json_output: Json = False,
+    just_ended: Annotated[bool, typer.Option("--just-ended", hidden=True)] = False,
+) -> int:
     """Take in what ended of a submitted sweep, and submit what comes next. Jobs do that by themselves."""
     from ablations.submit import advance_sweep
 
-    return advance_sweep(sweep, store=store, json_output=json_output)
+    return advance_sweep(sweep, store=store, json_output=json_output, just_ended=just_ended)
 
 
 @app.command()
@@ -327,7 +354,7 @@ def schema() -> int:
 @app.command()
 def doctor(
     profile: Annotated[str, typer.Option(help="The profile of a SLURM cluster: its name or file.", show_default=False)],
-    store: Store = DEFAULT_STORE,
+    store: StoreOrProfiles = None,
     gpus: Annotated[
         int | None,
         typer.Option(
@@ -345,7 +372,7 @@ def doctor(
     """
     from ablations.doctor import doctor as examine
 
-    return examine(profile, store=store, gpus=gpus, wait=wait, json_output=json_output)
+    return examine(profile, store=_place(store, profile), gpus=gpus, wait=wait, json_output=json_output)
 
 
 devcluster = typer.Typer(

@@ -1,15 +1,17 @@
 """A sweep on a cluster that no process has to stay alive for: submitted, and carried on a look at a time.
 
-``submit`` freezes what is to be done and takes the first look. Each job takes one more as its last act, and a small job
-that SLURM starts when all others have ended takes one where jobs died too fast for that. A look is
+``submit`` freezes what is to be done and takes the first look. Each job takes one more as its last act. A small job
+takes one when all that were there have ended, in whatever way, and now and then where none could be sent. A look is
 ``Dispatcher.advance`` until nothing is left to do at this moment.
 """
 
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ablations.advance import Dispatcher
 from ablations.attempts import AttemptsFile
@@ -26,7 +28,7 @@ from ablations.snapshot import Status
 from ablations.stop_request import clear_stop, stop_requested
 from ablations.store import Store, Warn, store_errors, write_changed, write_json
 from ablations.submitted import Submitted, load_submitted
-from ablations.sweep import Search
+from ablations.sweep import Search, Sweep
 from ablations.sweep_file import read_sweep
 from ablations.turn import take_turn, wait_for_sweep
 from slurm.launcher import LauncherError
@@ -45,7 +47,7 @@ def submit_sweep(
     digests = RememberedDigests(store)
     sweep = read_sweep(sweep_path, digest_of=digests)
     plan = make_plan(sweep)
-    check_accepted(sweep, cluster, profile, store=store)
+    check_accepted(sweep, cluster, profile, store=store, alone=True)
     place = Store(store)
     place.prepare()
     digests.save()
@@ -72,22 +74,34 @@ def submit_sweep(
 
 
 def _is_another(submitted: Submitted, folder: Path) -> bool:
-    """Whether the jobs of the submission before, if any, run another program or on other terms."""
+    """Whether the jobs of the submission before, if any, run another program, on other terms, or in another way."""
     try:
         known = load_submitted(folder)
     except BadInput:
         return True
-    return (known.code, known.cluster) != (submitted.code, submitted.cluster)
+    old, new = known.sweep, submitted.sweep
+    if (known.code, known.cluster, old.resources) != (submitted.code, submitted.cluster, new.resources):
+        return True
+    before, now = _configurations(old), _configurations(new)
+    return any(before[key] != now[key] for key in before.keys() & now.keys())
 
 
-def advance(name: str, *, store: Path, say: Warn, warn: Warn) -> Status | None:
-    """Do all that can be done now for a sweep that was submitted. Returns how it stands, or ``None`` where somebody
-    else sees to it. Raises ``AblationError``."""
+def _configurations(sweep: Sweep) -> Mapping[str, Any]:
+    """What jobs are asked for that is no part of a key, such as how often to save their state: by stage, and of a
+    search, whose stages are not known yet, by setting."""
+    if isinstance(sweep.design, Search):
+        return sweep.base
+    return {key: stage.config for key, stage in make_plan(sweep).stages().items()}
+
+
+def advance(name: str, *, store: Path, just_ended: bool, say: Warn, warn: Warn) -> Status | None:
+    """Do all that can be done now for a sweep that was submitted; ``just_ended``: as the last act of one of its jobs.
+    Returns how it stands, or ``None`` where somebody else sees to it. Raises ``AblationError``."""
     place, found = Store(store), []
 
     def act(taken_over: threading.Event) -> None:
         submitted = load_submitted(place.sweep(name))
-        found.append(look(submitted, place, taken_over=taken_over, say=say, warn=warn))
+        found.append(look(submitted, place, taken_over=taken_over, say=say, warn=warn, just_ended=just_ended))
 
     take_turn(place, name, act)
     return found[-1] if found else None
@@ -101,9 +115,10 @@ def look(
     say: Warn,
     warn: Warn,
     replacing: bool = False,
+    just_ended: bool = False,
 ) -> Status:
     """Carry the sweep on as far as it goes at this moment, as its one writer. ``replacing``: jobs that wait in the
-    queue are of a submission before this one, and are sent anew."""
+    queue are of a submission before this one, and are sent anew. ``just_ended``: as for ``advance``."""
     sweep, folder = submitted.sweep, store.sweep(submitted.sweep.name)
     search = None
     if isinstance(sweep.design, Search):
@@ -115,6 +130,7 @@ def look(
         store=store.root,
         code=submitted.code,
         alone=True,
+        just_ended=just_ended,
     )
     # Never closed: that would end the jobs.
     try:
@@ -129,6 +145,15 @@ def look(
             continuing=True,
             replacing=replacing,
         )
+
+        def is_over() -> bool:
+            searched = search is None or search.complete or bool(dispatcher.problem) or stop_requested(folder) > 0
+            return dispatcher.finished and searched
+
+        with store_errors(store.root):
+            if replacing:
+                launcher.leave(over=True)
+            refusal = "" if is_over() else launcher.follow_up()
         end = time.monotonic() + _PATIENCE
         while True:
             stop = stop_requested(folder)
@@ -148,10 +173,12 @@ def look(
         status = replace(status, unsent=unsent, held_up=held_up)
         if taken_over.is_set():
             return status
-        if refusal := launcher.follow_up():
+        finished = is_over()
+        if refusal and not finished:
             warn(f"no job could be queued that looks after the others ({refusal}); `ablate watch` does")
-        finished = dispatcher.finished and (search is None or search.complete or bool(status.problem) or bool(stop))
         with store_errors(store.root):
+            launcher.leave(over=finished)
+            status = replace(status, followed=launcher.followed)
             seen = {"unsent": unsent, "held_up": held_up, "reasons": dict(launcher.reasons)}
             looked = {"looked": round(time.time(), 3), "finished": finished, "problem": status.problem}
             write_json(folder / "look.json", {**looked, **seen})

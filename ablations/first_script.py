@@ -1,7 +1,7 @@
-"""The batch script that a cluster would get first, to be looked at before anything runs. Writes nothing.
+"""The batch scripts that a cluster would get first, to be looked at before anything runs. Writes nothing.
 
 Needs no SLURM. Exactly what ``ablate submit`` would send, but for the name of the jobs' folder, which is drawn when
-they are sent, and where the cluster's arrays are shorter than the number of jobs.
+they are sent, and where the cluster's arrays are shorter than the number of jobs and the profile's ``array_cap``.
 """
 
 from collections.abc import Sequence
@@ -20,26 +20,43 @@ from slurm.batch import Batch
 from slurm.profile import Profile
 
 _FOLDER = "BATCH"
-"""Stands for the twelve hex digits that are drawn."""
+"""Stands for the name that is drawn."""
 
 
-def first_script(sweep: Sweep, left: Sequence[Job], profile: Profile, *, store: Path, most: int) -> str | None:
-    """For those of the jobs ``left`` that can start, ``most`` at a time. ``None`` where there are none, as for a
-    search, whose arms are not known yet. Raises ``BadInput``."""
+def first_scripts(sweep: Sweep, left: Sequence[Job], profile: Profile, *, store: Path, most: int) -> list[str]:
+    """For those of the jobs ``left`` that can start, ``most`` at a time. None where there are none, as for a search,
+    whose arms are not known yet. Raises ``BadInput``."""
     names = [job_name(job) for job in islice((job for job in left if not job.after), most)]
-    return script_of(sweep, names, profile, store=store) if names else None
+    length = profile.array_cap or most
+    parts = [names[begin : begin + length] for begin in range(0, len(names), length)]
+    return [script_of(sweep, part, profile, store=store, together=len(names)) for part in parts]
 
 
-def script_of(sweep: Sweep, names: Sequence[str], profile: Profile, *, store: Path) -> str:
-    """For jobs of these names; apart from names, all jobs of a sweep ask for the same. Raises ``BadInput``."""
+def controller_script(sweep: Sweep, profile: Profile, *, store: Path) -> str | None:
+    """Of the small job that looks after the others, with the pause that it begins with; ``None`` for no such job."""
+    from slurm.script import follower_script  # imports submitit
+
+    site = cluster_site(sweep, profile, store=store, code=frozen_code(store), alone=True)
+    if profile.controller is False or site.afterwards is None:
+        return None
+    folder = store.absolute() / "sweeps" / sweep.name / CLUSTER
+    return follower_script(site, site.afterwards, folder)
+
+
+def script_of(sweep: Sweep, names: Sequence[str], profile: Profile, *, store: Path, together: int | None = None) -> str:
+    """For jobs of these names, of the ``together`` that are handed over; apart from names, all jobs of a sweep ask for
+    the same. Raises ``BadInput``."""
+    from slurm.handover import share
     from slurm.script import batch_script  # imports submitit
 
+    throttle = share(profile.throttle, len(names), together or len(names))
     folder = store.absolute() / "sweeps" / sweep.name / CLUSTER / _FOLDER
     jobs = [
         launcher.Job(name=name, target=TARGET, payload={}, log=folder, resources=on_a_node(sweep)) for name in names
     ]
     batch = Batch(folder=folder, jobs=dict(enumerate(jobs)), size=len(jobs))
     try:
-        return batch_script(batch, cluster_site(sweep, profile, store=store, code=frozen_code(store), alone=True))
+        site = cluster_site(sweep, profile, store=store, code=frozen_code(store), alone=True)
+        return batch_script(batch, site, throttle=throttle)
     except launcher.LauncherError as error:
         raise BadInput(str(error)) from None

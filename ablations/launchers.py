@@ -38,15 +38,25 @@ def on_this_machine(
 
 
 def on_cluster(
-    sweep: Sweep, cluster: Cluster, *, workers: int | None, store: Path, code: Path, alone: bool
+    sweep: Sweep,
+    cluster: Cluster,
+    *,
+    workers: int | None,
+    store: Path,
+    code: Path,
+    alone: bool,
+    just_ended: bool = False,
 ) -> "tuple[ClusterLauncher, Resources]":
-    """``code``: the packages that jobs run; ``alone``: nobody waits for them, they see to what comes next."""
+    """``code``: the packages that jobs run; ``alone``: nobody waits for them, they see to what comes next;
+    ``just_ended``: this is the last act of one of them."""
     from slurm.cluster import ClusterLauncher  # imports submitit
     from slurm.commands import Slurm
 
     folder = store / "sweeps" / sweep.name
     site = cluster_site(sweep, cluster.profile, store=store, code=code, alone=alone)
-    launcher = ClusterLauncher(site, folder=folder / CLUSTER, slurm=Slurm(cluster.environment), capacity=workers)
+    launcher = ClusterLauncher(
+        site, folder=folder / CLUSTER, slurm=Slurm(cluster.environment), capacity=workers, just_ended=just_ended
+    )
     return launcher, on_a_node(sweep)
 
 

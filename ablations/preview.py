@@ -10,10 +10,10 @@ from typing import Any
 from ablations.cost import Clock, Work, Works
 from ablations.data_files import RememberedDigests
 from ablations.errors import OK
-from ablations.first_script import first_script
+from ablations.first_script import first_scripts
 from ablations.history import finished_keys, measured_stages
 from ablations.payload import encode
-from ablations.plan import Plan, jobs, make_plan
+from ablations.plan import Job, Plan, jobs, make_plan
 from ablations.profile_file import find_profile
 from ablations.stages import Stage
 from ablations.sweep_file import read_sweep
@@ -107,7 +107,7 @@ def make_preview(planned: Plan, *, store: Path, profile: Profile | None = None, 
         workers=side_by_side,
         seconds=_wall_seconds(planned, needed, {key: one[0] for key, one in seconds.items()}, side_by_side),
         parameters=parameters,
-        script=None if profile is None else first_script(planned.sweep, left, profile, store=store, most=side_by_side),
+        script=_script(planned, left, profile, store=store, most=side_by_side),
     )
 
 
@@ -150,6 +150,11 @@ def preview_document(preview: Preview) -> dict[str, Any]:
             for trial in planned.trials
         ],
     }
+
+
+def _script(planned: Plan, left: Sequence[Job], profile: Profile | None, *, store: Path, most: int) -> str | None:
+    scripts = [] if profile is None else first_scripts(planned.sweep, left, profile, store=store, most=most)
+    return scripts[0] if scripts else None
 
 
 def _summary(

@@ -18,10 +18,13 @@ from ablations.errors import BadInput, Problem, SweepError, nearest
 from ablations.sweep_file import TIME
 from ablations.yaml_lines import Document, read_yaml
 from slurm import devcluster
-from slurm.profile import Flag, Profile
+from slurm.profile import Controller, Flag, Profile
 
 DEVCLUSTER = "devcluster"
-_OURS = ("array", "error", "job-name", "open-mode", "output", "requeue")
+_OURS = (
+    "array", "begin", "cluster", "clusters", "comment", "dependency", "error", "job-name", "open-mode", "output",
+    "parsable", "quiet", "requeue", "test-only", "wait",
+)  # fmt: skip
 """Options of ``sbatch`` that the program needs as it sets them."""
 _KEYS = {"gpus-per-node": "gpu_type", "gres": "gpu_type", "gpus": "gpu_type"} | {
     key: key for key in ("partition", "account", "qos", "time")
@@ -92,7 +95,7 @@ def read_profile(file: Path) -> Profile:
     content = {} if document.content is None else document.content  # an empty file
     if not isinstance(content, dict):
         raise SweepError(Problem(file=file, line=1, problem="is not a profile", allowed=allowed))
-    hints = get_type_hints(Profile)
+    hints = {**get_type_hints(Profile), "controller": Controller}
     problems = [
         document.problem((name,), "is no key of a profile", allowed=allowed, nearest=nearest(name, hints))
         for name in content
@@ -100,13 +103,18 @@ def read_profile(file: Path) -> Profile:
     ]
     values: dict[str, Any] = {}
     for name in hints.keys() & content.keys():
+        if name == "controller" and content[name] in (None, False):
+            values[name] = content[name]
+            continue
         try:
             values[name] = check(hints[name], content[name])
         except Refused as refused:
             # Of a value that may be of several types, the check names the one it tried last.
-            inside, allowed_here = (
-                (refused.inside[:1], words(Flag)) if name == "flags" else (refused.inside, refused.allowed)
-            )
+            inside, allowed_here = refused.inside, refused.allowed
+            if "flags" in (name, *inside[:1]):
+                inside, allowed_here = inside[: 1 + (name != "flags")], words(Flag)
+            elif name == "controller" and not inside:
+                allowed_here = f"false, or {allowed_here}"
             problems.append(
                 document.problem((name, *inside), refused.problem, allowed=allowed_here, nearest=refused.nearest)
             )
@@ -133,10 +141,34 @@ def _check_rest(profile: Profile, document: Document) -> list[Problem]:
         ("time",),
         f'{profile.time!r} is not hours:minutes:seconds, such as "4:00:00"',
     )
-    require(profile.max_jobs >= 1, ("max_jobs",), f"{profile.max_jobs} must be positive")
+    for key in ("max_jobs", "array_cap", "throttle"):
+        number = getattr(profile, key)
+        require(number is None or number >= 1, (key,), f"{number} must be positive")
+    store = profile.store
+    require(
+        store is None or (_one_line(store) and Path(_expanded(store)).is_absolute()),
+        ("store",),
+        f"{store!r} is no absolute path; it must be the same on every node",
+    )
     require(profile.poll_seconds >= 1, ("poll_seconds",), f"{profile.poll_seconds} must be at least 1")
-    for name, value in profile.flags.items():
-        place = ("flags", name)
+    controller = profile.controller or Controller()
+    for key in ("partition", "qos"):
+        value = getattr(controller, key)
+        require(value is None or _one_line(value), ("controller", key), f"{value!r} must be one line of text")
+    problems += _check_flags(profile.flags, ("flags",), document)
+    problems += _check_flags(controller.flags, ("controller", "flags"), document)
+    return problems
+
+
+def _check_flags(flags: Mapping[str, Flag], inside: tuple[str, ...], document: Document) -> list[Problem]:
+    problems = []
+
+    def require(condition: bool, path: tuple[str | int, ...], problem: str) -> None:
+        if not condition:
+            problems.append(document.problem(path, problem))
+
+    for name, value in flags.items():
+        place = (*inside, name)
         if re.fullmatch(r"[a-z][a-z-]+", name) is None:
             require(
                 False, place, "is no option of sbatch; write its long name without dashes in front, such as exclude"
@@ -150,6 +182,16 @@ def _check_rest(profile: Profile, document: Document) -> list[Problem]:
         elif isinstance(value, str):
             require(_one_line(value), place, f"{value!r} must be one line of text")
     return problems
+
+
+def store_of(profile: str) -> Path | None:
+    """The store that a profile given by name or path names. Raises ``SweepError``, ``BadInput``."""
+    named = find_profile(profile).store
+    return None if named is None else Path(_expanded(named))
+
+
+def _expanded(path: str) -> str:
+    return os.path.expandvars(os.path.expanduser(path))
 
 
 def _one_line(text: str) -> bool:

@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 from ablations.doctor_checks import out_of_service, wanted_partitions
 from ablations.errors import BadInput
-from ablations.first_script import script_of
+from ablations.first_script import controller_script, script_of
 from ablations.invocation import command
 from ablations.profile_file import Cluster
 from ablations.sweep import Sweep
@@ -15,28 +15,37 @@ from slurm.profile import Profile
 from slurm.submission import NoAnswer, NoPlace, QueueFull, Refused, rehearse
 
 
-def check_accepted(sweep: Sweep, cluster: Cluster, profile: str, *, store: Path) -> None:
+def check_accepted(sweep: Sweep, cluster: Cluster, profile: str, *, store: Path, alone: bool) -> None:
     """Raises ``BadInput`` where SLURM would refuse the jobs, in its own words; not where it cannot say at this moment.
 
-    ``profile`` is the name the user gave.
+    ``profile`` is the name the user gave; ``alone``: nobody waits for the jobs, so a small one looks after them.
     """
     slurm = Slurm(cluster.environment)
-    text = script_of(sweep, ["any"], cluster.profile, store=store)
+    refusal = _refusal(script_of(sweep, ["any"], cluster.profile, store=store), cluster.profile, slurm)
+    if refusal is not None:
+        doctor = command("doctor", "--profile", profile, store=store)
+        raise BadInput(
+            f"SLURM would not take the jobs of {sweep.name}: {refusal}; correct the profile {profile}, or `resources` "
+            f"in {sweep.document.file}. `{doctor}` looks closer"
+        )
+    small = controller_script(sweep, cluster.profile, store=store) if alone else None
+    if small is not None and (refusal := _refusal(small, cluster.profile, slurm)) is not None:
+        raise BadInput(
+            f"SLURM would not take the small job that looks after {sweep.name}: {refusal}; say in the profile "
+            f"{profile}, under `controller`, which partition, qos and flags it is to have, or `controller: false`"
+        )
+
+
+def _refusal(text: str, profile: Profile, slurm: Slurm) -> Refused | None:
     with TemporaryDirectory() as folder:
         try:
             rehearse(text, Path(folder) / "script.sh", slurm)
-            return
         except (NoAnswer, QueueFull):
-            return
+            return None
         except Refused as error:
-            refusal = error
-    if isinstance(refusal, NoPlace) and _some_are_away(cluster.profile, slurm):
-        return  # it says the same of jobs that could run there later
-    doctor = command("doctor", "--profile", profile, store=store)
-    raise BadInput(
-        f"SLURM would not take the jobs of {sweep.name}: {refusal}; correct the profile {profile}, or `resources` in "
-        f"{sweep.document.file}. `{doctor}` looks closer"
-    )
+            # Where nodes are away, it says the same of jobs that could run there later.
+            return None if isinstance(error, NoPlace) and _some_are_away(profile, slurm) else error
+    return None
 
 
 def _some_are_away(profile: Profile, slurm: Slurm) -> bool:

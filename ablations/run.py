@@ -13,7 +13,7 @@ from pathlib import Path
 from ablations.background_sync import BackgroundSync
 from ablations.conclude import say_end, set_unreadable_aside, write_report, write_tracking
 from ablations.data_files import RememberedDigests
-from ablations.dispatch import Ended, dispatch, hold_sweep
+from ablations.dispatch import Ended, SweepBusy, dispatch, hold_sweep
 from ablations.errors import STOPPED
 from ablations.folder import submission_of
 from ablations.frozen import freeze_code
@@ -50,7 +50,7 @@ def run_sweep(
     # Before anything is written, so that a sweep that cannot be planned leaves no trace.
     plan = make_plan(sweep)
     if profile is not None and cluster is not None:
-        check_accepted(sweep, cluster, profile, store=store)
+        check_accepted(sweep, cluster, profile, store=store, alone=False)
     place = Store(store)
     place.prepare()
     digests.save()
@@ -117,6 +117,7 @@ def _dispatch(
         with store_errors(store.root):
             code = freeze_code(store.root)
         launcher, resources = on_cluster(sweep, cluster, workers=workers, store=store.root, code=code, alone=False)
+    ours = True
     try:
         return dispatch(
             plan,
@@ -129,8 +130,12 @@ def _dispatch(
             search=search,
             tick=now_and_then,
         )
+    except SweepBusy:
+        ours = cluster is None  # what is in a cluster's queue is with whoever took the sweep over
+        raise
     finally:
-        launcher.close()
+        if ours:
+            launcher.close()
 
 
 def _tell_of_cluster(folder: Path, store: Path, display: Display) -> None:

@@ -47,6 +47,8 @@ class Status:
     unsent: int = 0
     """Of these, jobs that are not in the cluster's queue yet, as far as is known; and why, in SLURM's own words."""
     held_up: str = ""
+    followed: bool = False
+    """A small job on the cluster looks after it."""
     problem: str = ""
     """Why no further jobs are started, where that is so."""
     gpu_hours: tuple[float, float | None] | None = None

@@ -24,25 +24,29 @@ def submit(sweep_path: Path, *, store: Path, profile: str, workers: int | None, 
     return _code(status)
 
 
-def advance_sweep(sweep: str, *, store: Path, json_output: bool) -> int:
-    """Returns an exit code; raises ``AblationError``."""
+def advance_sweep(sweep: str, *, store: Path, json_output: bool, just_ended: bool = False) -> int:
+    """``just_ended``: as the last act of one of its jobs. Returns an exit code; raises ``AblationError``."""
     folder = sweep_folder(sweep, store)
     about = submission_of(folder)
     if about is None:
         raise BadInput(f"{folder.name} was not submitted to a cluster; `ablate submit` does that")
     if Path(about["code"]).resolve() != own_code():
-        return advance_frozen(folder, Path(about["code"]), store=store, json_output=json_output).wait()
-    status = advance(folder.name, store=store, say=_say, warn=_warn)
+        code = Path(about["code"])
+        return advance_frozen(folder, code, store=store, json_output=json_output, just_ended=just_ended).wait()
+    status = advance(folder.name, store=store, just_ended=just_ended, say=_say, warn=_warn)
     if json_output:
         print(json.dumps(None if status is None else _document(status)))
     return OK if status is None else _code(status)
 
 
-def advance_frozen(folder: Path, code: Path, *, store: Path, json_output: bool = False) -> "subprocess.Popen[bytes]":
+def advance_frozen(
+    folder: Path, code: Path, *, store: Path, json_output: bool = False, just_ended: bool = False
+) -> "subprocess.Popen[bytes]":
     """``ablate advance`` by the code that the sweep was submitted with. Raises ``BadInput`` where that is gone."""
     if not code.is_dir():
         raise BadInput(f"{code}, the program that {folder.name} was submitted with, is gone; submit the sweep again")
-    arguments = ["advance", folder.name, "--store", str(store.absolute()), *(["--json"] if json_output else [])]
+    options = [*(["--json"] if json_output else []), *(["--just-ended"] if just_ended else [])]
+    arguments = ["advance", folder.name, "--store", str(store.absolute()), *options]
     path = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "ablations", *arguments], env={**os.environ, "PYTHONPATH": path}
@@ -56,7 +60,7 @@ def _print(name: str, status: Status, profile: str, store: Path) -> None:
     if status.unsent:
         print(f"{status.unsent} wait outside it: {status.held_up or 'SLURM has not said yet that it took them'}")
     watch = command("watch", name, store=store)
-    if jobs:
+    if jobs or status.followed:
         print(f"It goes on by itself. `{watch}` shows how far it is, and makes the report in the end.")
     elif status.unsent:
         print(f"`{watch}`, or submitting again, hands them over when SLURM takes them.")
@@ -65,8 +69,8 @@ def _print(name: str, status: Status, profile: str, store: Path) -> None:
 def _code(status: Status) -> int:
     if status.problem or status.counts["failed"] + status.counts["diverged"]:
         return TRIALS_FAILED
-    waits = status.ended < status.total and not status.queued - status.unsent and not status.running
-    return STOPPED if waits else OK
+    looked_after = status.followed or status.queued - status.unsent or status.running
+    return OK if status.ended == status.total or looked_after else STOPPED
 
 
 def _document(status: Status) -> dict[str, object]:

@@ -6,6 +6,7 @@ on it, and Ctrl-C ends only the watching.
 
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from ablations.background_sync import BackgroundSync
@@ -19,11 +20,12 @@ from ablations.snapshot import Status
 from ablations.store import Store
 from ablations.submit import advance_frozen
 from ablations.turn import wait_for_sweep
+from slurm.queue import Pace
 
 _TICK = 1.0
 """Seconds between two looks at the folders."""
 _LOOKS_APART = 3.0
-"""Times the profile's ``poll_seconds`` between two looks at the cluster."""
+"""Times the profile's ``poll_seconds`` between two looks at the cluster; more and more while nothing changes."""
 
 
 def watch(sweep: str, *, store: Path, tracking_uri: str | None, json_output: bool, quiet: bool) -> int:
@@ -59,7 +61,9 @@ def _watch(
 def _follow(folder: Path, store: Path, sync: BackgroundSync, display: Display) -> Status | None:
     """Until the sweep is finished; ``None`` where nobody runs it any more."""
     look: subprocess.Popen[bytes] | None = None
-    due, told = 0.0, None
+    pace: Pace | None = None
+    told: set[str] | None = None
+    looked: Mapping[str, int] | None = None
     try:
         while True:
             found = read_overview(folder, store)
@@ -72,9 +76,12 @@ def _follow(folder: Path, store: Path, sync: BackgroundSync, display: Display) -
                     return found.status
                 if found.submission is None and found.owner is None:
                     return None
-                if found.submission is not None and time.monotonic() >= due:
-                    look = _look(folder, found, store)
-                    due = time.monotonic() + _LOOKS_APART * found.submission["poll_seconds"]
+                if found.submission is not None:
+                    pace = pace or Pace(_LOOKS_APART * found.submission["poll_seconds"])
+                    if time.monotonic() >= pace.due:
+                        look = _look(folder, found, store)
+                        pace.looked(time.monotonic(), changed=found.status.counts != looked)
+                        looked = found.status.counts
             time.sleep(_TICK)
     finally:
         if look is not None:

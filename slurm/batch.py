@@ -12,6 +12,7 @@ import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,29 @@ class Word:
 
 def write_batch(root: Path, jobs: Sequence[Job]) -> Batch:
     """A new batch. Raises ``OSError``."""
-    folder = root / secrets.token_hex(6)
+    folder = root / f"{_home(root)}-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
     for index, job in enumerate(jobs):
         job_path(folder, index).write_text(json.dumps(_written(job)))
         (folder / f"{index}.out").symlink_to(job.log.absolute())
     (folder / "size").write_text(str(len(jobs)))
     return Batch(folder=folder, jobs=dict(enumerate(jobs)), size=len(jobs))
+
+
+def _home(root: Path) -> str:
+    """The same for all batches below ``root``, and for no others."""
+    return sha256(str(root.resolve()).encode()).hexdigest()[:8]
+
+
+def given_up(root: Path, comments: Mapping[str, str]) -> list[str]:
+    """Of jobs in the queue, their comments by id, those that were sent from ``root`` and of which nothing is left
+    there."""
+    found = []
+    for name, comment in comments.items():
+        match = re.match(rf"ablate/({_home(root)}-\w+):", comment)
+        if match and not job_path(root / match[1], int(name.partition("_")[2] or 0)).exists():
+            found.append(name)
+    return found
 
 
 def load_batches(root: Path) -> list[tuple[Batch, str | None]]:

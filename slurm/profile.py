@@ -11,6 +11,19 @@ Flag = str | int | bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
+class Controller:
+    """What the small job that looks after a submitted sweep asks for, where that is not what the others ask for."""
+
+    partition: str | None = None
+    """Where it is queued, such as a partition without GPUs; by default the profile's."""
+    qos: str | None = None
+    """Its quality of service; by default the profile's."""
+    flags: Mapping[str, Flag] = field(default_factory=dict)
+    """Further options of ``sbatch``, as ``flags`` of the profile. Those of the profile hold as well, but for the ones
+    about the size of a job."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """The keys of a profile file."""
 
@@ -33,8 +46,16 @@ class Profile:
     takes away one that is there by default."""
     max_jobs: int = 100
     """Most jobs in the cluster's queue at a time, waiting and running; the rest waits its turn here."""
+    array_cap: int | None = None
+    """Most jobs in an array, where that is to be less than the cluster allows."""
+    throttle: int | None = None
+    """Most jobs that run at a time of those that are handed over together as arrays; each array gets its share."""
     poll_seconds: float = 10.0
     """Between two questions to SLURM about all jobs; while nothing changes it grows to six times as much."""
     python: str | None = None
     """The command that starts Python on a node, such as ``apptainer exec image.sif python``; by default the Python
     that runs ``ablate``, under its path here."""
+    store: str | None = None
+    """The folder that keeps all finished work, where none is named (``--store``)."""
+    controller: Controller | Literal[False] | None = None
+    """What the small job asks for that looks after a submitted sweep; ``False`` where there is to be none."""

@@ -2,7 +2,7 @@
 
 ``squeue`` is asked first; it shows every job of the user, ended ones for some minutes too. Jobs it does not show any
 more are looked up with one call of ``sacct``, and where there is no accounting, or it does not know them, with
-``scontrol``, which takes one array at a time. The parsers are pure, and pass over lines they do not understand.
+``scontrol``. The parsers are pure, and pass over lines they do not understand.
 """
 
 import re
@@ -91,8 +91,9 @@ def look(slurm: Slurm, ids: Iterable[str]) -> Look:
         # What only the accounts call alive is not: the controller has forgotten it.
         ended = {name: seen for name, seen in parse_sacct(answer.text).items() if seen.ended}
         known = {name: seen for name, seen in ended.items() if name in missing}
-        for number in sorted({one.partition("_")[0] for one in missing if one not in known}):
-            known |= parse_scontrol(slurm.ask("scontrol", "--oneliner", "show", "job", number).text)
+        if numbers := {one.partition("_")[0] for one in missing if one not in known}:
+            which = numbers if len(numbers) == 1 else ()  # several at a time it does not take, so all there are
+            known |= parse_scontrol(slurm.ask("scontrol", "--oneliner", "show", "job", *which).text)
         found |= {name: known[name] for name in missing if name in known}
     return Look(jobs=found)
 
@@ -164,9 +165,3 @@ def _exit(text: str) -> tuple[int | None, int | None]:
     """Of ``3:0`` or ``0:9``."""
     found = re.fullmatch(r"(\d+):(\d+)", text)
     return (int(found[1]), int(found[2]) or None) if found else (None, None)
-
-
-def max_array_size(slurm: Slurm) -> int:
-    """Most jobs in an array; SLURM's own default where it does not say."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", slurm.ask("scontrol", "show", "config").text, re.MULTILINE)
-    return int(found[1]) if found else 1001

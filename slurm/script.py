@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,23 @@ from submitit.slurm.slurm import _make_sbatch_string
 
 from slurm.batch import Batch
 from slurm.launcher import EXIT_INTERRUPTED, LauncherError, Resources
-from slurm.profile import Profile
+from slurm.profile import Controller, Flag, Profile
 
 _TOGETHER = ['[ -e "$status.$restart.code" ] && code=$(cat "$status.$restart.code")  # srun mixes them all']
-_FOLLOWER_TIME, _FOLLOWER_MEMORY = "0:15:00", "2G"
+_FOLLOWER_TIME, _FOLLOWER_LOOK, _FOLLOWER_MEMORY = "0:15:00", "10m", "2G"
+_FOLLOWER_PAUSE, _LONGEST_PAUSE = 6, 30
+"""Times ``poll_seconds`` before it looks again; as many times that as it has looked, up to the second number."""
+_OF_THE_WORK = re.compile(
+    r".*gpu.*|gres|mem|nodes|n?tasks.*|cpus.*|cores.*|sockets.*|threads.*|mincpus|exclusive|distribution|switches|signal"
+)
+"""Options about the size of a job, which are not those of a small one."""
+
+
+FOLLOWER, FOLLOWER_WHEN = "follower", "follower.when"
+"""Files: SLURM's number of the small job that is wanted, and when it is to look next, as ``scontrol update`` wants it
+said."""
+JUST_ENDED = "--just-ended"
+"""Tells what is done afterwards that it is a job's last act, and not the small job's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +58,16 @@ class Site:
     afterwards: Afterwards | None = None
 
 
-def batch_script(batch: Batch, site: Site) -> str:
-    """Raises ``LauncherError`` for a folder that SLURM cannot use."""
+def batch_script(batch: Batch, site: Site, *, throttle: int | None = None) -> str:
+    """``throttle``: most jobs of an array that run at a time. Raises ``LauncherError`` for a folder that SLURM cannot
+    use."""
     if "%" in str(batch.folder):
         raise LauncherError(f"{batch.folder}: SLURM cannot write logs below a path with %; choose another store")
     resources, profile = next(iter(batch.jobs.values())).resources, site.profile
     flags = {
         "output": batch.folder / ("0.out" if batch.size == 1 else "%a.out"),
         **_gpus(resources, profile),
-        **{name: value for name, value in profile.flags.items() if value is not None},
+        **_given(profile),
         **_avoided(resources, profile),
     }
     parameters = {
@@ -64,7 +78,7 @@ def batch_script(batch: Batch, site: Site) -> str:
         "nodes": resources.nodes,
         "ntasks_per_node": resources.processes_per_node,
         "cpus_per_task": resources.cpus,
-        "array_parallelism": batch.size,
+        "array_parallelism": min(batch.size, throttle or batch.size),
         "map_count": batch.size if batch.size > 1 else None,
     }
     # A step of its own, because SLURM warns steps and not the script; the script's cores are not a step's by itself.
@@ -78,8 +92,11 @@ def batch_script(batch: Batch, site: Site) -> str:
     return _script(site, parameters, flags, [*_begin(batch), *_setup(site)], command, end)
 
 
-def follower_script(numbers: Sequence[str], afterwards: Afterwards, site: Site) -> str:
-    """A small job that does what is to be done afterwards, once jobs of these numbers have ended, in whatever way."""
+def follower_script(site: Site, afterwards: Afterwards, folder: Path) -> str:
+    """A small job that does what is to be done afterwards, and is queued again as long as its number is the one in
+    ``folder``: until what is written there for the next time, else for a pause that grows."""
+    profile, number, when = site.profile, folder / FOLLOWER, folder / FOLLOWER_WHEN
+    controller = profile.controller or Controller()
     parameters = {
         "job_name": f"{site.title}-next",
         "comment": "ablate: starts what comes next",
@@ -89,8 +106,27 @@ def follower_script(numbers: Sequence[str], afterwards: Afterwards, site: Site) 
         "ntasks_per_node": 1,
         "cpus_per_task": 1,
     }
-    flags = {"output": afterwards.log, "dependency": "afterany:" + ":".join(numbers)}
-    return _script(site, parameters, flags, _setup(site), _call(site, afterwards), [])
+    inherited = {name: one for name, one in profile.flags.items() if one is None or not _OF_THE_WORK.fullmatch(name)}
+    small = replace(
+        profile,
+        partition=controller.partition or profile.partition,
+        qos=controller.qos or profile.qos,
+        flags={**inherited, **controller.flags},
+    )
+    pause = ceil(_FOLLOWER_PAUSE * profile.poll_seconds)
+    flags = {"output": "/dev/null", "begin": f"now+{pause}", **_given(small)}
+    setup = [f"exec >> {shlex.quote(str(afterwards.log))} 2>&1", f"rm -f {shlex.quote(str(when))}", *_setup(site)]
+    again = [
+        f'[ "$(cat {shlex.quote(str(number))} 2> /dev/null)" = $SLURM_JOB_ID ] || exit 0  # nothing is left to do',
+        "trap '' TERM  # being queued again ends this script, which then says when it is to begin",
+        "scontrol requeue $SLURM_JOB_ID || exit",
+        "looks=$((1 + ${SLURM_RESTART_COUNT:-0}))",
+        f"pause=$(({pause} * (looks < {_LONGEST_PAUSE} ? looks : {_LONGEST_PAUSE})))",
+        f"scontrol update JobId=$SLURM_JOB_ID "
+        f"$(cat {shlex.quote(str(when))} 2> /dev/null || echo StartTime=now+$pause)",
+    ]
+    command = f"timeout {_FOLLOWER_LOOK} {_call(site, afterwards)}"
+    return _script(replace(site, profile=small), parameters, flags, setup, command, again)
 
 
 def _script(
@@ -151,7 +187,7 @@ def _end(site: Site) -> list[str]:
     after = site.afterwards
     return [
         "note ended $restart $code $SLURMD_NODENAME",
-        *([f"{_call(site, after)} >> {shlex.quote(str(after.log))} 2>&1"] if after else []),
+        *([f"{_call(site, after)} {JUST_ENDED} >> {shlex.quote(str(after.log))} 2>&1"] if after else []),
         f"[ $code = {EXIT_INTERRUPTED} ] && code=0  # some clusters queue such a job again by themselves",
         "exit $code",
     ]
@@ -170,6 +206,10 @@ def _gpus(resources: Resources, profile: Profile) -> dict[str, str | int]:
     if profile.gpu_request == "gres":
         return {"gres": f"gpu:{kind}{resources.gpus}"}
     return {"gpus-per-node": f"{kind}{resources.gpus}"}
+
+
+def _given(profile: Profile) -> dict[str, Flag]:
+    return {name: value for name, value in profile.flags.items() if value is not None}
 
 
 def _avoided(resources: Resources, profile: Profile) -> dict[str, str]:

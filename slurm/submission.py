@@ -12,10 +12,9 @@ from pathlib import Path
 
 from slurm.commands import Slurm
 
-_LIMITS = (
-    "QOSMax", "QOSGrp", "AssocMax", "AssocGrp", "MaxSubmit", "MaxJobCount", "MaxJobsPer", "job submit limit",
-    "Resource temporarily unavailable",
-)  # fmt: skip
+_LIMITS = ("MaxJobCount", "job submit limit", "Resource temporarily unavailable")
+"""On the number of jobs. What is over a limit of a QOS or an account is told with the limit's name in front."""
+_NAMED_LIMIT = r"\b(?:QOS|Assoc)(?:Max|Grp)\w+"
 _NO_ANSWER = (
     "Unable to contact slurm controller", "Socket timed out", "Connection refused", "no answer after",
     "temporarily unable to accept job", "Zero Bytes were transmitted", "Communication connection failure",
@@ -64,6 +63,9 @@ def rehearse(text: str, script: Path, slurm: Slurm) -> str:
 def _complaint(text: str) -> Exception:
     if any(words in text for words in _NO_ANSWER):
         return NoAnswer(text)
+    if named := re.findall(_NAMED_LIMIT, text):
+        # When a job is submitted, what it asks for alone is compared with all other limits: it would never fit.
+        return QueueFull(text) if any("Submit" in one or "Jobs" in one for one in named) else Refused(text)
     if any(words in text for words in _LIMITS):
         return QueueFull(text)
     return NoPlace(text) if _NO_PLACE in text else Refused(text)

@@ -13,6 +13,8 @@ class FakeSlurm(Slurm):
         super().__init__()
         self._answers = answers
         self.asked: list[str] = []
+        """Names of the commands."""
+        self.commands: list[tuple[str, ...]] = []
 
     def say(self, **answers: str | Answer) -> None:
         """From now on."""
@@ -20,6 +22,7 @@ class FakeSlurm(Slurm):
 
     def ask(self, *command: str, patience: float = 0.0) -> Answer:
         self.asked.append(command[0])
+        self.commands.append(command)
         answer = self._answers.get(command[0], "")
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]

@@ -156,7 +156,7 @@ def test_every_verb_and_option_is_documented():
         verb: {
             text
             for one in command.params
-            if one.param_type_name == "option"
+            if one.param_type_name == "option" and not one.hidden
             for text in (*one.opts, *one.secondary_opts)
         }
         for verb, command in COMMANDS.items()

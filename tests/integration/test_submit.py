@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from ablations.errors import BAD_INPUT, OK, STOPPED, TRIALS_FAILED
+from ablations.lease import acquire
 from slurm import devcluster
 from slurm.commands import Slurm
 from slurm.devcluster_config import DevclusterRefused, Shape
@@ -87,6 +89,23 @@ class User:
             self.type("submit", "small.yaml", "--profile", "./ours.yaml", "--json", *options, code=code)
         )
         return found
+
+    def breaks(self, command: str, words: str) -> Path:
+        """From now on, while the file exists that is returned, this command of SLURM fails with these words."""
+        script, broken = self.folder / "bin" / command, self.folder / f"{command}-fails"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(
+            f'#!/bin/sh\nif [ -e {broken} ]; then echo "{words}" >&2; exit 1; fi\nexec {shutil.which(command)} "$@"\n'
+        )
+        script.chmod(0o755)
+        self._environment["PATH"] = f"{script.parent}{os.pathsep}{os.environ['PATH']}"
+        return broken
+
+    def follower(self, *states: str) -> str:
+        """SLURM's line about the small job: its state and how often it was queued again."""
+        options = [f"--states={','.join(states)}"] if states else []
+        answer = self.slurm.ask("squeue", "--me", "-h", "--name=small-next", "--Format=State:|,RestartCnt:|", *options)
+        return answer.text.strip()
 
     def status(self, code: int = OK) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.type("status", "small", "--json", code=code))
@@ -181,6 +200,43 @@ def test_what_the_cluster_would_refuse_is_said_in_its_own_words_before_anything_
         assert ended.returncode == BAD_INPUT
         assert "invalid partition specified" in messages
         assert not (user.folder / "store").exists()
+
+
+def test_a_sweep_whose_next_stage_another_one_holds_goes_on_when_that_is_over(user):
+    (trial, _) = json.loads(user.type("plan", "small.yaml", "--json"))["trials"]
+    stage = user.folder / "store" / "world" / trial["stages"]["world"]
+    stage.mkdir(parents=True)
+    lease = acquire(stage)
+    try:
+        assert user.submit()["queued"] == 0
+        until(lambda: "PENDING|1|" in user.follower())
+    finally:
+        lease.release()
+    until(user.finished)
+    assert user.status()["states"]["done"] == 2
+    assert not user.follower()
+
+
+def test_a_limit_that_others_reach_while_none_of_its_jobs_is_left_is_waited_for(user):
+    full = user.breaks("sbatch", "sbatch: error: QOSMaxSubmitJobPerUserLimit")
+    user.submit()
+    full.touch()
+    until(lambda: user.status()["submission"]["unsent"] and "PENDING|1|" in user.follower())
+    assert "small PENDING" not in user.queue()
+    assert not user.finished()
+    full.unlink()
+    until(user.finished)
+    assert user.status()["states"]["done"] == 2
+
+
+def test_a_look_that_slurm_did_not_answer_is_taken_again(user):
+    silent = user.breaks("squeue", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
+    user.submit()
+    silent.touch()
+    until(lambda: "PENDING|1|" in user.follower())  # no job is left, and its own first look failed as well
+    silent.unlink()
+    until(user.finished)
+    assert user.status()["states"]["done"] == 2
 
 
 def test_a_job_whose_node_could_not_launch_it_is_sent_again(user, conf):

@@ -57,7 +57,7 @@ srun --unbuffered --nodes=1 --ntasks=1 --cpus-per-task=8 python3 -u -m slurm.tas
 # teardown
 code=$?
 note ended $restart $code $SLURMD_NODENAME
-python3 -m ablations advance connector --store STORE >> STORE/sweeps/connector/advance.log 2>&1
+python3 -m ablations advance connector --store STORE --just-ended >> STORE/sweeps/connector/advance.log 2>&1
 [ $code = 75 ] && code=0  # some clusters queue such a job again by themselves
 exit $code
 """

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ablations.errors import BAD_INPUT, BadInput, SweepError
-from ablations.profile_file import find_cluster, profiles_folder, read_profile
-from slurm.profile import Profile
+from ablations.profile_file import find_cluster, profiles_folder, read_profile, store_of
+from slurm.profile import Controller, Profile
 
 WHOLE = """\
 partition: gpu
@@ -19,8 +19,12 @@ time: "4:00:00"
 setup: [module load cuda, export HF_HOME=/scratch/hf]
 flags: {exclude: n3, exclusive: true, nodes: null, nice: 100}
 max_jobs: 20
+array_cap: 500
+throttle: 8
 poll_seconds: 30
 python: apptainer exec image.sif python
+store: /shared/store
+controller: {partition: cpu, flags: {reservation: null}}
 """
 
 
@@ -48,8 +52,12 @@ def test_every_key_is_read(tmp_path):
         setup=("module load cuda", "export HF_HOME=/scratch/hf"),
         flags={"exclude": "n3", "exclusive": True, "nodes": None, "nice": 100},
         max_jobs=20,
+        array_cap=500,
+        throttle=8,
         poll_seconds=30.0,
         python="apptainer exec image.sif python",
+        store="/shared/store",
+        controller=Controller(partition="cpu", flags={"reservation": None}),
     )
     assert set(re.findall(r"^(\w+):", WHOLE, re.MULTILINE)) == set(Profile.__dataclass_fields__)
     assert read_profile(write(tmp_path, "{}")) == Profile()
@@ -65,6 +73,20 @@ def test_every_key_is_read(tmp_path):
         ("max_jobs: 0", "max_jobs: 0 must be positive"),
         ("poll_seconds: 0.1", "poll_seconds: 0.1 must be at least 1"),
         ("flags:\n  array: 0-3", "profile.yaml:2: flags.array: is set by ablate"),
+        ("flags: {comment: null}", "flags.comment: is set by ablate"),
+        ("flags: {dependency: singleton}", "flags.dependency: is set by ablate"),
+        ("flags: {begin: now}", "flags.begin: is set by ablate"),
+        ("flags: {clusters: all}", "flags.clusters: is set by ablate"),
+        (
+            "controller: true",
+            "controller: true is not allowed; allowed: false, or a mapping with the keys partition, qos",
+        ),
+        ("controller: {partitoin: x}", "controller.partitoin: is not known here; .*did you mean 'partition'"),
+        ("controller: {flags: {array: 0-1}}", "controller.flags.array: is set by ablate"),
+        ("controller: {qos: ' '}", "controller.qos: .*one line"),
+        ("array_cap: 0", "array_cap: 0 must be positive"),
+        ("throttle: 0", "throttle: 0 must be positive"),
+        ("store: ours", "store: 'ours' is no absolute path"),
         ("flags: {--exclude: n1}", "flags.--exclude: .*without dashes"),
         ("flags: {partition: x}", "flags.partition: .*write partition in the profile"),
         ("flags: {gres: x}", "flags.gres: .*write gpu_type"),
@@ -103,6 +125,17 @@ def test_a_name_is_looked_for_in_the_users_folder_and_a_path_is_itself(tmp_path)
         find_cluster("our")
     with pytest.raises(SweepError, match="no such file"):
         find_cluster(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize("text", ["controller: false", "controller: null"])
+def test_the_small_job_may_be_left_out(tmp_path, text):
+    assert read_profile(write(tmp_path, text)).controller is (False if "false" in text else None)
+
+
+def test_a_store_may_be_below_what_the_shell_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    assert store_of(str(write(tmp_path, "store: $SCRATCH/store"))) == Path("/scratch/me/store")
+    assert store_of(str(write(tmp_path, ""))) is None
 
 
 def test_a_development_cluster_that_is_not_up_is_told():

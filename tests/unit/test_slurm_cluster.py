@@ -11,10 +11,11 @@ from slurm.batch import load_batches, write_batch
 from slurm.cluster import ClusterLauncher
 from slurm.commands import clean
 from slurm.launcher import Job, JobState, LauncherError, Resources
-from slurm.profile import Profile
+from slurm.profile import Controller, Profile
 from slurm.script import Afterwards, Site, batch_script, follower_script
 from slurm.task import rank_variables
 
+HURRIED = Profile(poll_seconds=0.0)
 SENT = "Submitted batch job 7\n"
 FULL = no("sbatch: error: QOSMaxSubmitJobPerUserLimit")
 SILENT = no("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
@@ -105,7 +106,7 @@ def test_jobs_of_a_submitted_sweep_run_its_code_and_end_with_a_look_at_what_come
     paths = [index for index, line in enumerate(lines) if line.startswith(path)]
     assert lines.index("module load x") < paths[0]
     step = next(index for index, line in enumerate(lines) if line.startswith("srun"))
-    last = lines.index("py -m some.module 'a b' >> /store/advance.log 2>&1")
+    last = lines.index("py -m some.module 'a b' --just-ended >> /store/advance.log 2>&1")
     ended = lines.index("note ended $restart $code $SLURMD_NODENAME")
     assert paths[0] < step < ended < last < lines.index("exit $code")
 
@@ -153,53 +154,101 @@ FOLLOWER = """\
 
 # Parameters
 #SBATCH --account=vision
+#SBATCH --begin=now+60
 #SBATCH --comment='ablate: starts what comes next'
 #SBATCH --cpus-per-task=1
-#SBATCH --dependency=afterany:7:12
 #SBATCH --job-name=x-next
 #SBATCH --mem=2G
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --open-mode=append
-#SBATCH --output=/store/advance.log
+#SBATCH --output=/dev/null
 #SBATCH --partition=gpu
 #SBATCH --requeue
 #SBATCH --signal=USR2@90
 #SBATCH --time=0:15:00
 
 # setup
+exec >> /store/advance.log 2>&1
+rm -f /store/cluster/follower.when
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-py -m some.module 'a b'
+timeout 10m py -m some.module 'a b'
 
 
 # teardown
+[ "$(cat /store/cluster/follower 2> /dev/null)" = $SLURM_JOB_ID ] || exit 0  # nothing is left to do
+trap '' TERM  # being queued again ends this script, which then says when it is to begin
+scontrol requeue $SLURM_JOB_ID || exit
+looks=$((1 + ${SLURM_RESTART_COUNT:-0}))
+pause=$((60 * (looks < 30 ? looks : 30)))
+scontrol update JobId=$SLURM_JOB_ID $(cat /store/cluster/follower.when 2> /dev/null || echo StartTime=now+$pause)
 """
 
 
-def test_the_job_that_looks_after_the_others(tmp_path):
-    site = Site(profile=Profile(partition="gpu", account="vision", python="py"), title="x", afterwards=AFTERWARDS)
-    assert follower_script(["7", "12"], AFTERWARDS, site) == FOLLOWER
+def follower(**profile: object) -> str:
+    site = Site(profile=Profile(python="py", **profile), title="x", afterwards=AFTERWARDS)  # type: ignore[arg-type]
+    return follower_script(site, AFTERWARDS, Path("/store/cluster"))
 
 
-def test_it_is_sent_once_for_the_jobs_that_are_there(tmp_path):
-    slurm = FakeSlurm(sbatch=[SENT, "Submitted batch job 8\n", "Submitted batch job 9\n"], squeue=row("7", "RUNNING"))
+def test_the_job_that_looks_after_the_others():
+    assert follower(partition="gpu", account="vision") == FOLLOWER
+
+
+def test_it_has_the_flags_of_the_others_but_for_their_size():
+    flags = {"mem": None, "mem-per-cpu": "4G", "reservation": "r", "exclusive": True, "gpus-per-task": 1}
+    plain = follower(partition="gpu", qos="low", flags={**flags, "ntasks-per-node": 8})
+    found = set(re.findall(r"#SBATCH (.*)", plain))
+    assert {"--mem-per-cpu=4G", "--reservation=r", "--partition=gpu", "--qos=low", "--ntasks-per-node=1"} <= found
+    assert not any(flag.startswith(("--mem=", "--exclusive", "--gpus")) for flag in found)
+
+
+def test_a_profile_says_what_else_it_is_to_have():
+    controller = Controller(partition="cpu", qos="short", flags={"reservation": None, "nice": 100})
+    found = set(
+        re.findall(r"#SBATCH (.*)", follower(partition="gpu", flags={"reservation": "r"}, controller=controller))
+    )
+    assert {"--partition=cpu", "--qos=short", "--nice=100"} <= found
+    assert not any("reservation" in flag for flag in found)
+
+
+def test_it_takes_its_place_before_the_others_and_is_sent_again_where_it_is_gone(tmp_path):
+    slurm = FakeSlurm(sbatch=[SENT, "Submitted batch job 8\n", "Submitted batch job 9\n"])
     launcher = launch(tmp_path, slurm, "a", afterwards=AFTERWARDS)
+    assert (launcher.follow_up(), launcher.followed) == ("", True)
+    slurm.say(squeue=row("7", "PENDING") + row("8", "RUNNING"))
     launcher.jobs()
-    assert launcher.follow_up() == ""
-    assert "afterany:7" in (tmp_path / "cluster" / "follower.sh").read_text()
-    for state, sent in (("PENDING", 2), ("RUNNING", 3)):  # one that runs has looked already, as far as anybody knows
-        slurm.say(squeue=row("7", "RUNNING") + row("8", state))
+    launcher.leave(over=False)
+    assert (tmp_path / "cluster" / "follower").read_text() == "7"
+    assert (tmp_path / "cluster" / "follower.when").read_text() == "Dependency=afterany:8"
+    for state, sent in (("PENDING", 2), ("RUNNING", 2), ("TIMEOUT", 3)):
+        slurm.say(squeue=row("8", "RUNNING") + row("7", state))
         heir = launch(tmp_path, slurm, afterwards=AFTERWARDS)
         heir.jobs()
         heir.follow_up()
         assert slurm.asked.count("sbatch") == sent
+    assert (tmp_path / "cluster" / "follower").read_text() == "9"
 
 
-def test_without_jobs_nobody_has_to_look(tmp_path):
-    slurm = FakeSlurm()
-    assert launch(tmp_path, slurm, afterwards=AFTERWARDS).follow_up() == ""
+def test_without_jobs_it_looks_again_after_a_while_and_when_all_is_over_it_goes(tmp_path):
+    slurm = FakeSlurm(sbatch=SENT, squeue=row("7", "PENDING"))
+    launch(tmp_path, slurm, afterwards=AFTERWARDS).follow_up()
+    (tmp_path / "cluster" / "follower.when").write_text("Dependency=afterany:8")
+    launcher = launch(tmp_path, slurm, afterwards=AFTERWARDS)
+    launcher.follow_up()
+    launcher.leave(over=False)
+    assert not (tmp_path / "cluster" / "follower.when").exists()
+    assert launcher.followed
+    launcher.leave(over=True)
+    assert not launcher.followed
+    assert slurm.asked[-1] == "scancel"
+
+
+def test_a_profile_may_want_none(tmp_path):
+    slurm = FakeSlurm(sbatch=SENT)
+    launcher = launch(tmp_path, slurm, afterwards=AFTERWARDS, profile=Profile(controller=False))
+    assert (launcher.follow_up(), launcher.followed) == ("", False)
     assert slurm.asked == []
 
 
@@ -221,9 +270,16 @@ def test_variables_of_an_outer_job_stay_outside():
     assert clean(environment) == {"SLURM_CONF": "c", "PATH": "p"}
 
 
-def launch(folder: Path, slurm: FakeSlurm, *names: str, afterwards: Afterwards | None = None) -> ClusterLauncher:
-    site = Site(profile=Profile(poll_seconds=0.0), title="connector", afterwards=afterwards)
-    launcher = ClusterLauncher(site, folder=folder / "cluster", slurm=slurm)
+def launch(
+    folder: Path,
+    slurm: FakeSlurm,
+    *names: str,
+    afterwards: Afterwards | None = None,
+    profile: Profile = HURRIED,
+    just_ended: bool = False,
+) -> ClusterLauncher:
+    site = Site(profile=profile, title="connector", afterwards=afterwards)
+    launcher = ClusterLauncher(site, folder=folder / "cluster", slurm=slurm, just_ended=just_ended)
     for name in names:
         launcher.submit(job(folder, name))
     return launcher
@@ -240,10 +296,36 @@ def test_a_refusal_is_the_jobs_problem_in_the_schedulers_words(tmp_path):
     assert load_batches(tmp_path / "cluster") == []
 
 
-def test_a_limit_with_nothing_in_the_queue_is_a_refusal(tmp_path):
-    launcher = launch(tmp_path, FakeSlurm(sbatch=FULL), "a")
-    assert launcher.jobs()["a"].state == JobState.QUEUED  # somebody else may fill the queue
-    assert launcher.jobs()["a"].state == JobState.FAILED
+LIMIT = "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("reason", "waits"),
+    [
+        ("QOSMaxSubmitJobPerUserLimit", True),
+        ("QOSGrpSubmitJobsLimit", True),
+        ("AssocMaxSubmitJobLimit", True),
+        ("AssocGrpSubmitJobsLimit", True),
+        ("QOSMaxCpuPerJobLimit", False),
+        ("QOSMaxCpuPerUserLimit", False),
+        ("QOSMaxWallDurationPerJobLimit", False),
+        ("QOSGrpCpuLimit", False),
+        ("AssocGrpMemLimit", False),
+    ],
+)
+def test_a_limit_on_the_number_of_jobs_is_waited_for_and_what_can_never_fit_is_refused(tmp_path, reason, waits):
+    """As SLURM 22.05 says it; none of our jobs is in the queue."""
+    launcher = launch(tmp_path, FakeSlurm(sbatch=no(f"sbatch: error: {reason} {LIMIT}")), "a")
+    states = {launcher.jobs()["a"].state for _ in range(3)}
+    assert states == {JobState.QUEUED if waits else JobState.FAILED}
+
+
+def test_a_full_controller_is_waited_for(tmp_path):
+    words = "sbatch: error: Batch job submission failed: Resource temporarily unavailable"
+    slurm = FakeSlurm(sbatch=[no(words), no(words), SENT], squeue=["", "", row("7", "PENDING")])
+    launcher = launch(tmp_path, slurm, "a")
+    assert {launcher.jobs()["a"].state for _ in range(4)} == {JobState.QUEUED}
+    assert (next((tmp_path / "cluster").glob("*/id"))).read_text() == "7"
 
 
 def test_a_limit_that_other_jobs_of_the_user_reach_is_waited_for(tmp_path):
@@ -367,3 +449,79 @@ def test_a_job_that_sbatch_says_nothing_about_is_outside_until_it_is_seen(tmp_pa
     launcher = launch(tmp_path, FakeSlurm(sbatch=SILENT), "a")
     launcher.jobs()
     assert launcher.held_up == (1, SILENT.problem)
+
+
+def ended(folder: Path, word: str, index: int = 0) -> None:
+    ((batch, _),) = load_batches(folder / "cluster")
+    (batch.folder / f"{index}.status").write_text(word)
+
+
+PATIENT = Profile(poll_seconds=60.0)
+
+
+def test_of_jobs_that_end_together_one_asks_and_the_others_settle_by_what_they_wrote(tmp_path):
+    slurm = FakeSlurm(sbatch=SENT, squeue=row("7_0", "RUNNING") + row("7_1", "RUNNING"))
+    launch(tmp_path, slurm, "a", "b", profile=PATIENT).jobs()
+    launch(tmp_path, slurm, profile=PATIENT).jobs()
+    ended(tmp_path, "ended 0 0 n1\n", 0)
+    asked = len(slurm.asked)
+    look = launch(tmp_path, slurm, profile=PATIENT, just_ended=True)
+    assert {name: one.state for name, one in look.jobs().items()} == {"a": JobState.SUCCEEDED, "b": JobState.QUEUED}
+    look.forget("a")
+    look.submit(job(tmp_path, "c"))
+    look.jobs()
+    assert "sbatch" in slurm.asked[asked:]
+    assert "squeue" not in slurm.asked[asked:]
+
+
+@pytest.mark.parametrize(
+    ("word", "profile"), [("ended 0 75 n1\n", PATIENT), ("ended 0 0 n1\n", Profile(poll_seconds=0.0))]
+)
+def test_slurm_is_asked_where_a_job_did_not_succeed_or_long_ago(tmp_path, word, profile):
+    """It may have been queued again, or ended from outside."""
+    slurm = FakeSlurm(sbatch=SENT, squeue=row("7", "RUNNING"))
+    launch(tmp_path, slurm, "a", profile=PATIENT).jobs()
+    launch(tmp_path, slurm, profile=PATIENT).jobs()
+    ended(tmp_path, word)
+    slurm.say(squeue=row("7", "PENDING"))
+    look = launch(tmp_path, slurm, profile=profile, just_ended=True)
+    assert look.jobs()["a"].state == JobState.QUEUED
+
+
+def test_jobs_of_another_cluster_or_user_are_not_looked_for_here(tmp_path, monkeypatch):
+    here = "ClusterName             = first\nMaxArraySize            = 1001\n"
+    slurm = FakeSlurm(sbatch=SENT, squeue=row("7", "RUNNING"), scontrol=here)
+    launch(tmp_path, slurm, "a").jobs()
+    slurm.say(squeue="", scontrol=here.replace("first", "second"))
+    with pytest.raises(LauncherError, match="login node of first"):
+        launch(tmp_path, slurm).inherited()
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "first")
+    monkeypatch.setattr("os.getuid", lambda: 4711)
+    with pytest.raises(LauncherError, match="number 4711"):
+        launch(tmp_path, slurm).inherited()
+    assert len(load_batches(tmp_path / "cluster")) == 1
+
+
+def test_a_job_that_slurm_queued_again_after_its_end_was_noted_is_taken_out_of_the_queue(tmp_path):
+    slurm = FakeSlurm(sbatch=[SENT, "Submitted batch job 8\n"], squeue=row("7", "RUNNING"))
+    launcher = launch(tmp_path, slurm, "a")
+    launcher.jobs()
+    ((batch, _),) = load_batches(tmp_path / "cluster")
+    ended(tmp_path, "ended 0 75 n1\n")
+    launcher.jobs()
+    launcher.forget("a")
+    launcher.submit(job(tmp_path, "a"))
+    stray = row("7", "PENDING", f"{batch.mark}: a").replace("|0|0|", "|1|0|")
+    others = row("9", "PENDING", "ablate/00000000-00000000: b").replace("|0|0|", "|1|0|")
+    slurm.say(squeue=stray + others + row("8", "PENDING"))
+    for _ in range(2):
+        launcher.jobs()
+    assert ("scancel", "--state=PENDING", "7") in slurm.commands
+
+
+def test_a_throttle_is_divided_among_the_arrays_that_are_handed_over_together(tmp_path):
+    slurm = FakeSlurm(sbatch=[f"Submitted batch job {number}\n" for number in range(7, 11)])
+    profile = Profile(poll_seconds=0.0, array_cap=4, throttle=5)
+    launch(tmp_path, slurm, *"abcdefghij", profile=profile).jobs()
+    scripts = [path.read_text() for path in (tmp_path / "cluster").glob("*/script.sh")]
+    assert sorted(re.findall(r"--array=(.*)", "".join(scripts))) == ["0-1%1", "0-3%2", "0-3%2"]

@@ -101,7 +101,7 @@ def test_without_accounts_the_controller_is_asked():
     )
     found = look(slurm, ["24", "25_1"]).jobs
     assert (found["24"].state, found["25_1"].exit_code) == ("TIMEOUT", 3)
-    assert slurm.asked == ["squeue", "sacct", "scontrol", "scontrol"]
+    assert slurm.asked == ["squeue", "sacct", "scontrol"]
 
 
 def test_a_job_that_only_the_accounts_call_running_is_gone():

@@ -1,0 +1,66 @@
+"""The small job that looks after the others: one in the queue from the first job on until nothing is left to do.
+
+It looks when the jobs that were there at the last look have ended, in whatever way, or after a while where there were
+none, and is then queued again by its own script: that takes no new place in the queue, so no limit on jobs is in its
+way, and it does not depend on how its look went. It takes its place before the first job does.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from slurm.commands import Slurm
+from slurm.queue import Seen
+from slurm.script import FOLLOWER, FOLLOWER_WHEN, Site, follower_script
+from slurm.submission import NoAnswer, QueueFull, Refused, send
+
+_MOST_NUMBERS = 100
+"""That it waits for at a time; a command line has an end."""
+
+
+class Follower:
+    def __init__(self, site: Site, folder: Path, slurm: Slurm) -> None:
+        self._site = site
+        self._folder = folder
+        self._slurm = slurm
+        self._number, self._when = folder / FOLLOWER, folder / FOLLOWER_WHEN
+
+    @property
+    def known(self) -> bool:
+        """Whether there is one, as far as is written down."""
+        return self._number.exists()
+
+    def ensure(self, seen: Mapping[str, Seen] | None) -> str:
+        """Send one unless it is in the queue; ``seen``: what is, if that is known. Returns what SLURM has against it,
+        empty where nothing. Raises ``OSError``."""
+        if self._site.afterwards is None or self._site.profile.controller is False:
+            return ""
+        if self.known and (seen is None or _is_there(seen.get(self._number.read_text()))):
+            return ""
+        self.end()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        text = follower_script(self._site, self._site.afterwards, self._folder)
+        try:
+            self._number.write_text(send(text, self._folder / "follower.sh", self._slurm))
+        except (NoAnswer, QueueFull, Refused) as error:
+            return str(error)
+        return ""
+
+    def wait_for(self, numbers: Sequence[str]) -> None:
+        """It looks next when jobs of these numbers have ended. Raises ``OSError``."""
+        if not self.known:
+            return
+        if numbers:
+            self._when.write_text("Dependency=afterany:" + ":".join(numbers[:_MOST_NUMBERS]))
+        else:
+            self._when.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """It is not wanted any more; one that looks at this moment ends by itself. Raises ``OSError``."""
+        if self.known:
+            self._slurm.ask("scancel", "--state=PENDING", self._number.read_text())
+            self._number.unlink(missing_ok=True)
+            self._when.unlink(missing_ok=True)
+
+
+def _is_there(found: Seen | None) -> bool:
+    return found is not None and not found.ended and not found.stuck
