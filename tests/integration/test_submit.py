@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -194,12 +195,14 @@ def test_a_search_asks_for_the_next_arm_when_one_has_ended(user):
 
 def test_what_the_cluster_would_refuse_is_said_in_its_own_words_before_anything_is_written(user):
     (user.folder / "ours.yaml").write_text("poll_seconds: 1\npartition: nowhere\n")
-    for command in ("submit", "run"):
+    for command in ("submit", "run", "submit"):
         ended = user.begin(command, "small.yaml", "--profile", "./ours.yaml")
         _, messages = ended.communicate(timeout=PATIENCE)
         assert ended.returncode == BAD_INPUT
         assert "invalid partition specified" in messages
         assert not (user.folder / "store").exists()
+        if command == "run":  # the jobs would be taken, and the small one that looks after them would not
+            (user.folder / "ours.yaml").write_text("poll_seconds: 1\ncontroller: {partition: nowhere}\n")
 
 
 def test_a_sweep_whose_next_stage_another_one_holds_goes_on_when_that_is_over(user):
@@ -263,17 +266,56 @@ def test_a_job_whose_node_could_not_launch_it_is_sent_again(user, conf):
     assert "small PENDING" not in user.queue()
 
 
-def test_jobs_that_wait_are_sent_anew_when_the_profile_was_changed(user):
+def test_jobs_that_wait_are_sent_anew_when_what_they_ask_for_was_changed(user):
+    def waiting() -> list[str]:
+        answer = user.slurm.ask("squeue", "--me", "--noheader", "--states=PENDING", "--name=small", "--format=%i %l")
+        return answer.text.split()
+
     user.slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
     try:
         user.submit()
         (user.folder / "ours.yaml").write_text('poll_seconds: 1\ntime: "2:00:00"\n')
         assert user.submit()["queued"] == 1
-        limits = user.slurm.ask("squeue", "--me", "--noheader", "--states=PENDING", "--name=small", "--format=%l").text
-        assert limits.split() == ["2:00:00"]
+        assert waiting()[1:] == ["2:00:00"]
+        with (user.folder / "small.yaml").open("a") as file:
+            file.write('resources: {time: "1:00:00"}\n')
+        user.submit()
+        number, limit = waiting()
+        assert limit == "1:00:00"
+        text = (user.folder / "small.yaml").read_text()
+        (user.folder / "small.yaml").write_text(text.replace("steps: 3", "steps: 3, checkpoint_every: 2"))
+        user.submit()
+        assert waiting()[0] != number
+        user.submit()
         until(lambda: user.type("advance", "small") or user.status()["submission"]["reasons"])
     finally:
         user.slurm.ask("scontrol", "update", "nodename=n1", "state=resume")
     until(user.finished)
     assert user.status()["states"]["done"] == 2
     assert not second_attempts(user)
+
+
+def test_a_run_that_another_one_took_over_leaves_it_its_jobs(user):
+    """The first is stopped until its lease seems to be that of a dead process elsewhere."""
+    user.slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
+    command = ("run", "small.yaml", "--profile", "./ours.yaml", "--quiet")
+    first = second = user.begin(*command)
+    try:
+        until(lambda: "small PENDING" in user.queue())
+        first.send_signal(signal.SIGSTOP)
+        (lease,) = (user.folder / "store" / "sweeps" / "small").glob("lease-*")
+        lease.write_text(json.dumps({**json.loads(lease.read_text()), "machine": "elsewhere"}))
+        os.utime(lease, (0, 0))
+        second = user.begin(*command)
+        until(lambda: not lease.exists())
+        first.send_signal(signal.SIGCONT)
+        _, messages = first.communicate(timeout=PATIENCE)
+        assert (first.returncode, "Traceback" in messages) == (STOPPED, False), messages
+        assert user.queue() == ["small PENDING"]
+        assert list(user.folder.glob("store/sweeps/small/cluster/*/*.json"))
+    finally:
+        first.kill()
+        second.send_signal(signal.SIGINT)
+        second.communicate(timeout=PATIENCE)
+        user.slurm.ask("scontrol", "update", "nodename=n1", "state=resume")
+    assert second.returncode == STOPPED

@@ -4,12 +4,14 @@ import json
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sweep_files import write
 
 from ablations import cli
+from ablations.first_script import first_scripts
 from ablations.plan import jobs, make_plan
 from ablations.preview import make_preview
 from ablations.sweep_file import read_sweep
@@ -73,13 +75,13 @@ max_jobs: 3
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch, capsys):
-    """What the command prints where there are no commands of SLURM."""
+def ablate(tmp_path, monkeypatch, capsys):
+    """What a command prints where there are no commands of SLURM."""
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "ours.yaml").write_text(PROFILE)
 
-    def call(file: Path, *options: str) -> str:
-        arguments = ["plan", str(file), "--store", str(tmp_path / "store"), *options]
+    def call(verb: str, file: Path, *options: str) -> str:
+        arguments = [verb, str(file), "--store", str(tmp_path / "store"), *options]
         monkeypatch.setattr(sys, "argv", ["ablate", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -87,6 +89,11 @@ def plan(tmp_path, monkeypatch, capsys):
         return capsys.readouterr().out
 
     return call
+
+
+@pytest.fixture
+def plan(ablate):
+    return partial(ablate, "plan")
 
 
 def plain(text: str, store: Path) -> str:
@@ -116,8 +123,23 @@ def test_jobs_that_can_start_together_are_an_array_as_long_as_the_profile_allows
     script = make_preview(planned, store=tmp_path, profile=Profile(max_jobs=3)).script
     assert len(left) == 4
     assert "#SBATCH --array=0-2%3\n" in script
+    scripts = first_scripts(planned.sweep, left, Profile(array_cap=3, throttle=2), store=tmp_path, most=100)
+    assert re.findall("--array=(.*)", "".join(scripts)) == ["0-2%1"]
+    assert len(scripts) == 2
 
 
 def test_a_search_has_no_script_yet(tmp_path, plan):
     file = write(tmp_path, "name: a\naxes: {decoder.layers: {low: 1, high: 4}}\ndesign: {kind: search, arms: 9}\n")
     assert json.loads(plan(file, "--json", "--profile", "devcluster"))["script"] is None
+
+
+def test_a_dry_run_prints_every_script_that_would_be_sent_first_and_writes_nothing(ablate, tmp_path):
+    file = write(tmp_path, SWEEP)
+    before = sorted(os.listdir(tmp_path))
+    options = ("--profile", str(tmp_path / "ours.yaml"), "--dry-run")
+    found = json.loads(ablate("submit", file, "--json", *options))
+    assert all(script in ablate("submit", file, *options) for script in [*found["scripts"], found["controller"]])
+    assert sorted(os.listdir(tmp_path)) == before
+    assert "#SBATCH --job-name=connector-next\n" in found["controller"]
+    (tmp_path / "ours.yaml").write_text(PROFILE + "controller: false\n")
+    assert json.loads(ablate("submit", file, "--json", *options))["controller"] is None
