@@ -18,9 +18,9 @@ from ablations.attempts import AttemptsFile
 from ablations.data_files import RememberedDigests
 from ablations.errors import BadInput, ClusterSilent
 from ablations.frozen import freeze_code
-from ablations.launchers import on_cluster
+from ablations.launchers import CLUSTER, on_cluster
 from ablations.plan import make_plan, save_plan
-from ablations.profile_file import find_cluster
+from ablations.profile_file import Cluster, find_cluster
 from ablations.provenance import provenance
 from ablations.rehearsal import check_accepted
 from ablations.search import SearchDriver
@@ -31,6 +31,8 @@ from ablations.submitted import Submitted, load_submitted
 from ablations.sweep import Search, Sweep
 from ablations.sweep_file import read_sweep
 from ablations.turn import take_turn, wait_for_sweep
+from slurm.commands import Slurm
+from slurm.home import Home
 from slurm.launcher import LauncherError
 
 _PATIENCE = 90.0
@@ -53,6 +55,7 @@ def submit_sweep(
     digests.save()
     folder = place.sweep(sweep.name)
     with wait_for_sweep(place, sweep.name) as taken_over, store_errors(store):
+        _require_home(folder, cluster)
         submitted = Submitted(
             sweep=sweep,
             profile=profile,
@@ -71,6 +74,14 @@ def submit_sweep(
         submitted.save(folder)
         status = look(submitted, place, taken_over=taken_over, say=say, warn=warn, replacing=replacing)
         return sweep.name, status
+
+
+def _require_home(folder: Path, cluster: Cluster) -> None:
+    """Raises ``BadInput`` where jobs of a submission before this one are another cluster's, or another user's."""
+    try:
+        Home(folder / CLUSTER, Slurm(cluster.environment)).require()
+    except LauncherError as error:
+        raise BadInput(str(error)) from None
 
 
 def _is_another(submitted: Submitted, folder: Path) -> bool:
@@ -179,9 +190,9 @@ def look(
         with store_errors(store.root):
             launcher.leave(over=finished)
             status = replace(status, followed=launcher.followed)
-            seen = {"unsent": unsent, "held_up": held_up, "reasons": dict(launcher.reasons)}
+            jobs = {"unsent": unsent, "held_up": held_up, "reasons": dict(launcher.reasons)}
             looked = {"looked": round(time.time(), 3), "finished": finished, "problem": status.problem}
-            write_json(folder / "look.json", {**looked, **seen})
+            write_json(folder / "look.json", {**looked, **jobs, "followed": status.followed})
         return status
     except LauncherError as error:
         raise ClusterSilent(str(error)) from None

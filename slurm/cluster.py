@@ -49,7 +49,7 @@ class ClusterLauncher:
         self._just_ended = just_ended
         self._statuses: dict[str, JobStatus] = {}
         self._handover = Handover(site, self._home, self._slurm)
-        self._follower = Follower(site, self._folder, self._slurm)
+        self._follower = Follower(site, self._home, self._slurm)
         self._sent: dict[str, Sent] = {}
         """Handed to SLURM and not forgotten."""
         self._asked: dict[str, int] = {}
@@ -138,6 +138,8 @@ class ClusterLauncher:
         """Before this process leaves its jobs alone: ``over`` says that nobody has to look after them any more."""
         if over:
             self._follower.end()
+            if not self._sent:
+                self._home.forget()
         else:
             numbers = {sent.number for sent in self._alive().values() if sent.number is not None}
             self._follower.wait_for(sorted(numbers, key=int))
@@ -170,20 +172,21 @@ class ClusterLauncher:
             self._end_asked()
             self._take_in(self._look())
         if self._handover.waiting and not self._handover.full:
-            for name, found in self._handover.hand_over(self._capacity - len(self._alive())).items():
+            done = self._handover.hand_over(self._capacity - len(self._alive()))
+            for name, found in done.items():
                 if isinstance(found, Sent):
                     self._sent[name] = found
                 else:
                     self._set(name, found)
-            self._pace.hurry(time.monotonic())
+            if done or self._handover.full:
+                self._pace.hurry(time.monotonic())
 
     def _inherit(self) -> dict[str, Job]:
         """Take over what an earlier launcher did not forget."""
+        self._home.require()
         batches = load_batches(self._folder)
         if not batches and not self._follower.known:
-            self._home.forget()
             return {}
-        self._home.require()
         for batch, number in batches:
             for index, job in batch.jobs.items():
                 self._sent[job.name] = Sent(batch=batch, index=index, number=number)

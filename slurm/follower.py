@@ -6,9 +6,9 @@ way, and it does not depend on how its look went. It takes its place before the 
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from slurm.commands import Slurm
+from slurm.home import Home
 from slurm.queue import Seen
 from slurm.script import FOLLOWER, FOLLOWER_WHEN, Site, follower_script
 from slurm.submission import NoAnswer, QueueFull, Refused, send
@@ -18,11 +18,11 @@ _MOST_NUMBERS = 100
 
 
 class Follower:
-    def __init__(self, site: Site, folder: Path, slurm: Slurm) -> None:
+    def __init__(self, site: Site, home: Home, slurm: Slurm) -> None:
         self._site = site
-        self._folder = folder
+        self._home = home
         self._slurm = slurm
-        self._number, self._when = folder / FOLLOWER, folder / FOLLOWER_WHEN
+        self._number, self._when = home.folder / FOLLOWER, home.folder / FOLLOWER_WHEN
 
     @property
     def known(self) -> bool:
@@ -37,10 +37,10 @@ class Follower:
         if self.known and (seen is None or _is_there(seen.get(self._number.read_text()))):
             return ""
         self.end()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        text = follower_script(self._site, self._site.afterwards, self._folder)
+        self._home.claim()
+        text = follower_script(self._site, self._site.afterwards, self._home.folder)
         try:
-            self._number.write_text(send(text, self._folder / "follower.sh", self._slurm))
+            self._number.write_text(send(text, self._home.folder / "follower.sh", self._slurm))
         except (NoAnswer, QueueFull, Refused) as error:
             return str(error)
         return ""

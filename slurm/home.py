@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class Home:
         if noted["cluster"] and here and noted["cluster"] != here:
             raise LauncherError(
                 f"the jobs in {self.folder} are in the queue of the cluster {noted['cluster']}, and this is {here}; "
-                f"run the command on a login node of {noted['cluster']}"
+                f"run the command on a login node of {noted['cluster']}; if that is gone for good, remove the folder"
             )
 
     def max_array_size(self) -> int:
@@ -81,8 +82,8 @@ class Home:
         return self._here
 
     def note_asked(self, reasons: Mapping[str, int]) -> None:
-        """SLURM was asked just now, and said for these ``reasons`` that jobs wait. Raises ``OSError``."""
-        if self.folder.is_dir():
+        """SLURM was asked just now, and said for these ``reasons`` that jobs wait."""
+        with suppress(OSError):  # where that cannot be noted, it is asked again
             _write(self.folder / "asked.json", {"time": time.time(), "reasons": dict(reasons)})
 
     def asked_within(self, seconds: float) -> Asked | None:
@@ -93,7 +94,7 @@ class Home:
         return Asked(age=age, reasons=asked["reasons"])
 
     def forget(self) -> None:
-        """No job is left of those whose cluster was noted. Raises ``OSError``."""
+        """Nothing is left to do for the jobs whose cluster was noted. Raises ``OSError``."""
         for name in ("home.json", "asked.json"):
             (self.folder / name).unlink(missing_ok=True)
 
