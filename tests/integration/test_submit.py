@@ -295,6 +295,24 @@ def test_jobs_that_wait_are_sent_anew_when_what_they_ask_for_was_changed(user):
     assert not second_attempts(user)
 
 
+def test_jobs_of_another_cluster_are_left_alone(user):
+    user.slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
+    try:
+        user.submit()
+        home = user.folder / "store" / "sweeps" / "small" / "cluster" / "home.json"
+        here = json.loads(home.read_text())
+        assert here["cluster"] == "devcluster"
+        home.write_text(json.dumps({**here, "cluster": "another"}))
+        user.type("advance", "small", code=STOPPED)
+        user.type("submit", "small.yaml", "--profile", "./ours.yaml", code=BAD_INPUT)
+        assert user.queue().count("small PENDING") == 1
+        home.write_text(json.dumps(here))
+        assert json.loads(user.type("cancel", "small", "--json"))["left"] == 0
+        assert not home.exists()
+    finally:
+        user.slurm.ask("scontrol", "update", "nodename=n1", "state=resume")
+
+
 def test_a_run_that_another_one_took_over_leaves_it_its_jobs(user):
     """The first is stopped until its lease seems to be that of a dead process elsewhere."""
     user.slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
