@@ -53,6 +53,16 @@ TrackingUri = Annotated[
         show_default=False,
     ),
 ]
+StudyUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        metavar="URL",
+        envvar="ABLATE_STUDY",
+        help="The database that keeps the study of a search. [default: a file in the store]",
+        show_default=False,
+    ),
+]
 DEFAULT_STORE = Path("store")
 _INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
@@ -120,6 +130,7 @@ def run(
     ] = None,
     workers: Workers = None,
     tracking_uri: TrackingUri = None,
+    study: StudyUrl = None,
     json_output: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> int:
@@ -137,6 +148,7 @@ def run(
         json_output=json_output,
         quiet=quiet,
         profile=profile,
+        study_url=study,
     )
 
 
@@ -149,6 +161,7 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the batch scripts and send nothing; needs no SLURM.")
     ] = False,
+    study: StudyUrl = None,
     json_output: Json = False,
 ) -> int:
     """Submit a sweep to a SLURM cluster and leave: it goes on by itself.
@@ -158,9 +171,10 @@ def submit(
     from ablations.dry_run import show_scripts
     from ablations.submit import submit as submit_sweep
 
-    act = show_scripts if dry_run else submit_sweep
     place = _place(store, profile)
-    return act(sweep, store=place, profile=profile, workers=workers, json_output=json_output)
+    if dry_run:
+        return show_scripts(sweep, store=place, profile=profile, workers=workers, json_output=json_output)
+    return submit_sweep(sweep, store=place, profile=profile, workers=workers, json_output=json_output, study_url=study)
 
 
 @app.command()

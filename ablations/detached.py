@@ -5,6 +5,7 @@ takes one when all that were there have ended, in whatever way, and now and then
 ``Dispatcher.advance`` until nothing is left to do at this moment.
 """
 
+import os
 import sys
 import threading
 import time
@@ -23,7 +24,7 @@ from ablations.plan import make_plan, save_plan
 from ablations.profile_file import Cluster, find_cluster
 from ablations.provenance import provenance
 from ablations.rehearsal import check_accepted
-from ablations.search import SearchDriver
+from ablations.search import STUDY_VARIABLE, SearchDriver, check_study
 from ablations.snapshot import Status
 from ablations.stop_request import clear_stop, stop_requested
 from ablations.store import Store, Warn, store_errors, write_changed, write_json
@@ -41,15 +42,28 @@ _LOOK_AGAIN = 1.0
 
 
 def submit_sweep(
-    sweep_path: Path, *, store: Path, profile: str, workers: int | None, say: Warn, warn: Warn
+    sweep_path: Path,
+    *,
+    store: Path,
+    profile: str,
+    workers: int | None,
+    say: Warn,
+    warn: Warn,
+    study_url: str | None = None,
 ) -> tuple[str, Status]:
     """Begin a run of the sweep on a cluster; everything is checked before anything is written. Returns the sweep's
-    name and how it stands. Raises ``AblationError``."""
+    name and how it stands. Raises ``AblationError``.
+
+    ``study_url`` may hold a password: jobs get it by the environment, and no file has it.
+    """
     cluster = find_cluster(profile)
     digests = RememberedDigests(store)
     sweep = read_sweep(sweep_path, digest_of=digests)
     plan = make_plan(sweep)
     check_accepted(sweep, cluster, profile, store=store, alone=True)
+    if study_url is not None:
+        check_study(sweep, study_url)
+        os.environ[STUDY_VARIABLE] = study_url
     place = Store(store)
     place.prepare()
     digests.save()
@@ -133,7 +147,14 @@ def look(
     sweep, folder = submitted.sweep, store.sweep(submitted.sweep.name)
     search = None
     if isinstance(sweep.design, Search):
-        search = SearchDriver(sweep, folder, store=store.root, save=lambda plan: save_plan(plan, folder), warn=warn)
+        search = SearchDriver(
+            sweep,
+            folder,
+            store=store.root,
+            save=lambda plan: save_plan(plan, folder),
+            warn=warn,
+            study_url=os.environ.get(STUDY_VARIABLE),
+        )
     launcher, resources = on_cluster(
         sweep,
         submitted.cluster,
@@ -190,6 +211,8 @@ def look(
         with store_errors(store.root):
             launcher.leave(over=finished)
             status = replace(status, followed=launcher.followed)
+            if search is not None and finished:
+                search.conclude()
             jobs = {"unsent": unsent, "held_up": held_up, "reasons": dict(launcher.reasons)}
             looked = {"looked": round(time.time(), 3), "finished": finished, "problem": status.problem}
             write_json(folder / "look.json", {**looked, **jobs, "followed": status.followed})

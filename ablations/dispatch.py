@@ -84,6 +84,9 @@ def dispatch(
                 display.update(status)
                 more = search is not None and not (heeded or status.problem or search.complete)
                 if dispatcher.finished and not more:
+                    if search is not None:
+                        with store_errors(store.root):
+                            search.conclude()
                     return Ended(status=status, stopped=bool(heeded) and status.ended < status.total)
                 if taken_over.is_set():
                     raise SweepBusy(f"another process took {status.name} over while this one did not answer")

@@ -23,7 +23,7 @@ EXIT_CODES = {
     BAD_INPUT: "bad input: a mistake in a file, a name or an option; nothing was written",
     TRIALS_FAILED: "some trials failed or diverged; the others are done",
     STOPPED: "stopped with work left; the same command continues it",
-    STORE_UNUSABLE: "the store or MLflow cannot be used: full, read-only, not a store, a server that does not answer",
+    STORE_UNUSABLE: "the store, MLflow or the study's database cannot be used: full, read-only, not a store, a server that does not answer",
 }
 
 
@@ -49,6 +49,16 @@ class ClusterSilent(AblationError):
     """The cluster does not answer, or cannot be asked. Its jobs stay; the same command goes on with them."""
 
     exit_code = STOPPED
+
+
+class StudyAway(AblationError):
+    """The database of a search's study cannot be used. The records are whole, and the study is made of them."""
+
+    exit_code = STORE_UNUSABLE
+
+
+class StudyGone(StudyAway):
+    """The database can be used, but the study is not whole any more."""
 
 
 @dataclass(frozen=True, kw_only=True)

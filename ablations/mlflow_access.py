@@ -54,7 +54,8 @@ def all_runs(client: Any, experiment: str) -> list[Any]:
 
 def without_password(text: str) -> str:
     """For markers and messages."""
-    return re.sub("//[^/@ ]*@", "//", text)
+    text = re.sub(r"//[^@\s]*@", "//", text)
+    return re.sub(r"(?<=[?&]password=)[^&\s'\"]+", "***", text)
 
 
 def _prepare_environment() -> None:

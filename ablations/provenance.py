@@ -8,6 +8,8 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from ablations.mlflow_access import without_password
+
 PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "safetensors", "numpy", "pillow", "mm-ablations")
 """What makes a difference to a record."""
 
@@ -19,7 +21,7 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
         "commit": commit,
         "dirty": dirty,
         "versions": {"python": python_version(), **{name: package_version(name) for name in PACKAGES}},
-        "command": shlex.join([Path(command[0]).name, *command[1:]]),
+        "command": without_password(shlex.join([Path(command[0]).name, *command[1:]])),
     }
 
 

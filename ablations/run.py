@@ -24,7 +24,7 @@ from ablations.profile_file import Cluster, find_cluster
 from ablations.progress import Display, open_display
 from ablations.provenance import provenance
 from ablations.rehearsal import check_accepted
-from ablations.search import SearchDriver
+from ablations.search import SearchDriver, check_study
 from ablations.snapshot import Status
 from ablations.stop_request import clear_stop
 from ablations.store import Store, store_errors, write_changed
@@ -42,8 +42,12 @@ def run_sweep(
     json_output: bool,
     quiet: bool,
     profile: str | None = None,
+    study_url: str | None = None,
 ) -> int:
-    """Run the sweep to its end, with ``profile`` on that cluster. Returns an exit code; raises ``AblationError``."""
+    """Run the sweep to its end, with ``profile`` on that cluster. Returns an exit code; raises ``AblationError``.
+
+    ``study_url``: the database of a search's study; by default it is a file.
+    """
     cluster = None if profile is None else find_cluster(profile)
     digests = RememberedDigests(store)
     sweep = read_sweep(sweep_path, digest_of=digests)
@@ -51,6 +55,8 @@ def run_sweep(
     plan = make_plan(sweep)
     if profile is not None and cluster is not None:
         check_accepted(sweep, cluster, profile, store=store, alone=False)
+    if study_url is not None:
+        check_study(sweep, study_url)
     place = Store(store)
     place.prepare()
     digests.save()
@@ -65,7 +71,7 @@ def run_sweep(
                     _tell_of_cluster(folder, store, display)
                 with store_errors(store):
                     set_unreadable_aside(folder, store, display.warn)
-                ended = _dispatch(sweep, plan, place, cluster, workers, display, taken_over, sync)
+                ended = _dispatch(sweep, plan, place, cluster, workers, display, taken_over, sync, study_url)
             if not ended.stopped:
                 summary = write_report(folder, store)
                 tracked = write_tracking(sync, folder, store=store, uri=tracking_uri, digest=summary["digest"])
@@ -94,6 +100,7 @@ def _dispatch(
     display: Display,
     taken_over: threading.Event,
     sync: BackgroundSync,
+    study_url: str | None,
 ) -> Ended:
     folder = store.sweep(sweep.name)
 
@@ -108,7 +115,7 @@ def _dispatch(
     with store_errors(store.root):
         search = None
         if isinstance(sweep.design, Search):
-            search = SearchDriver(sweep, folder, store=store.root, save=save, warn=display.warn)
+            search = SearchDriver(sweep, folder, store=store.root, save=save, warn=display.warn, study_url=study_url)
             plan = search.plan()
         save(plan)
     if cluster is None:

@@ -1,32 +1,57 @@
 """Keeps a search going: arms are asked for while others run, scores are reported, hopeless arms are given up.
 
 The study is opened when there is work; a search whose trials have all ended needs none. Whatever is asked for is in
-``plan.json`` before it runs, so a search that is killed continues with the same arms.
+``plan.json`` before it runs, so a search that is killed continues with the same arms. So does one whose study is in a
+database that is away: with a study in memory, made of the records, until the database is back and catches up.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablations.advance import Dispatcher
-from ablations.errors import SweepError
+from ablations.errors import StudyAway, SweepError
 from ablations.plan import Plan, make_plan
 from ablations.points import DRAWS
 from ablations.search_arms import NameArm, SearchArm, arm_at, arm_namer, search_arms
 from ablations.stages import Chains
-from ablations.store import Warn
+from ablations.store import Store, Warn
 from ablations.sweep import Search, Sweep
 
 if TYPE_CHECKING:
     from ablations.study import Study
+    from ablations.study_place import StudyPlace
+
+STUDY_VARIABLE = "ABLATE_STUDY"
+"""Of the environment: the database of studies, for the jobs of a sweep that was submitted."""
 
 _GLANCE = 1.0
 """Seconds between two looks at intermediate scores."""
+_TRY_AGAIN = 60.0
+"""Seconds between two tries to reach a database that is away."""
+
+
+def check_study(sweep: Sweep, url: str) -> None:
+    """Make sure that the study of a search can be kept in this database. Raises ``BadInput``, ``StudyAway``."""
+    if isinstance(sweep.design, Search):
+        from ablations.study_place import check_database  # imports Optuna
+
+        check_database(url)
 
 
 class SearchDriver:
-    def __init__(self, sweep: Sweep, folder: Path, *, store: Path, save: Callable[[Plan], None], warn: Warn) -> None:
-        """``save`` writes ``plan.json``."""
+    def __init__(
+        self,
+        sweep: Sweep,
+        folder: Path,
+        *,
+        store: Path,
+        save: Callable[[Plan], None],
+        warn: Warn,
+        study_url: str | None = None,
+    ) -> None:
+        """``save`` writes ``plan.json``. ``study_url``: the database of the study; by default it is a file."""
         if not isinstance(sweep.design, Search):
             raise ValueError(f"{sweep.name} is not a search")
         self._sweep = sweep
@@ -37,7 +62,11 @@ class SearchDriver:
         self._warn = warn
         self._chains = Chains()
         self._arms = self._read()
+        self._study_url = study_url
+        self._place: StudyPlace | None = None
         self._study: Study | None = None
+        self._again = math.inf
+        """When to look for a database that is away."""
         self._name: NameArm | None = None
         self._exhausted = False
         self._given_up: set[str] = set()
@@ -60,7 +89,25 @@ class SearchDriver:
         if self._study is None:
             if self.complete and not dispatcher.num_unfinished:
                 return
-            self._open(dispatcher)
+            self._open(dispatcher, now)
+        elif now >= self._again:
+            self._catch_up(now)
+        try:
+            self._go_on(dispatcher, capacity=capacity, now=now)
+        except StudyAway as away:
+            self._do_without(away, now)
+
+    def conclude(self) -> None:
+        """Tell the study how the last arms ended. Raises ``OSError``."""
+        if self._study is None:
+            return
+        try:
+            assert self._place is not None
+            self._opened(self._place)
+        except StudyAway as away:
+            self._warn(f"{away}; the study there lacks what came since, the records have it")
+
+    def _go_on(self, dispatcher: Dispatcher, *, capacity: int, now: float) -> None:
         glance = self._design.pruner != "none" and now - self._looked >= _GLANCE
         if glance or len(dispatcher.records) != self._ended:
             self._looked, self._ended = now, len(dispatcher.records)
@@ -71,13 +118,40 @@ class SearchDriver:
     def _read(self) -> Sequence[SearchArm]:
         return search_arms(self._sweep, self._folder, self._store)
 
-    def _open(self, dispatcher: Dispatcher) -> None:
-        from ablations.study import Study  # imports Optuna
+    def _open(self, dispatcher: Dispatcher, now: float) -> None:
+        from ablations.study_place import study_place  # imports Optuna
 
         self._save(self.plan())  # of the sweep as it is now: its arms may have got other trials
-        self._study = Study.open(self._folder, self._sweep, self._read(), warn=self._warn)
-        self._take_in(self._study.arms, dispatcher)  # some of them asked for just before a kill
+        self._place = study_place(self._sweep.name, store=Store(self._store), url=self._study_url)
+        try:
+            self._study = self._opened(self._place)
+            arms = self._study.arms
+        except StudyAway as away:
+            arms = self._do_without(away, now).arms
+        self._take_in(arms, dispatcher)  # some of them asked for just before a kill
         self._name = arm_namer(self._sweep, self._chains, self._arms)
+
+    def _opened(self, place: "StudyPlace") -> "Study":
+        from ablations.study import Study
+
+        return Study.open(place, self._sweep, self._read(), warn=self._warn)
+
+    def _do_without(self, away: StudyAway, now: float) -> "Study":
+        """Go on with a study in memory."""
+        from ablations.study_place import Memory
+
+        self._warn(f"{away}; the search goes on from its records, and the study there is made whole later")
+        self._again = now + _TRY_AGAIN
+        self._study = self._opened(Memory(self._sweep.name))
+        return self._study
+
+    def _catch_up(self, now: float) -> None:
+        assert self._place is not None
+        try:
+            self._study = self._opened(self._place)
+            self._again = math.inf
+        except StudyAway:
+            self._again = now + _TRY_AGAIN
 
     def _update(self, dispatcher: Dispatcher) -> None:
         assert self._study is not None

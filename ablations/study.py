@@ -1,41 +1,28 @@
-"""A search's memory: an Optuna study in ``study.journal`` of the sweep's folder, asked and told arm by arm.
+"""A search's memory: an Optuna study, asked and told arm by arm, wherever it is kept.
 
-An Optuna trial is an arm. The journal holds arms and nothing else: points that a constraint forbids, or that are arms
-already, are turned down in a copy of the study in memory, and an arm is added whole, in one line, so that a kill
-leaves no half of it. What is proposed depends on the sweep and the journal alone: the draws for an arm come from its
-number, not from a generator that a restart would begin again.
+An Optuna trial is an arm. The study holds arms and nothing else: what is turned down on the way to one leaves no trace,
+and an arm is added whole, in one step, so that a kill leaves no half of it.
 
-The records are the truth and the journal a view of them: one that is lost, damaged or tells another story is made
-anew. There is one writer, who holds the sweep's lease. The only module that imports Optuna; with the sampler ``gp``
-Optuna imports torch into the process that asks.
+The records are the truth and the study a view of them: one that is lost, damaged or tells another story is made anew.
+There is one writer, who holds the sweep's lease.
 """
 
-import random
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from ablations.configuration import leaves
+from ablations.errors import StudyAway, StudyGone
 from ablations.identity import canonical_json, digest
-from ablations.points import DRAWS, Point, highest, points, short
+from ablations.proposals import Proposals
 from ablations.search_arms import NameArm, SearchArm, State
-from ablations.store import Warn, set_aside
-from ablations.sweep import Axis, Search, Sweep
-
-JOURNAL = "study.journal"
-
-_PROPOSALS = 16
-"""Proposals of the sampler for one arm, before it is drawn from the points that are allowed and new."""
+from ablations.store import Warn
+from ablations.study_place import MARK, Kept, StudyPlace
+from ablations.sweep import Search, Sweep
 
 _STATES: Mapping[State, TrialState] = {
     "running": TrialState.RUNNING,
@@ -45,31 +32,30 @@ _STATES: Mapping[State, TrialState] = {
     "diverged": TrialState.FAIL,
 }
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 
 class Study:
     """A search under way. ``Study.open`` makes one; ``update`` and ``ask`` are all that a search needs."""
 
-    def __init__(self, folder: Path, sweep: Sweep) -> None:
+    def __init__(self, place: StudyPlace, sweep: Sweep) -> None:
         if not isinstance(sweep.design, Search):
             raise ValueError(f"the design of {sweep.name} is {sweep.design.kind}, not a search")
-        self._path = folder / JOURNAL
+        self._place = place
         self._sweep = sweep
         self._design = sweep.design
-        self._space = {axis.name: _distribution(axis) for axis in sweep.axes}
+        self._proposals = Proposals(sweep, sweep.design)
+        self._study = optuna.create_study()  # of no search, until there is one
 
     @classmethod
-    def open(cls, folder: Path, sweep: Sweep, arms: Sequence[SearchArm], *, warn: Warn) -> "Study":
-        """The study in ``folder``, made to agree with ``arms``: what the records say, in the order of asking.
+    def open(cls, place: StudyPlace, sweep: Sweep, arms: Sequence[SearchArm], *, warn: Warn) -> "Study":
+        """The study at ``place``, made to agree with ``arms``: what the records say, in the order of asking.
 
-        Arms that only the journal has were asked for just before a kill: they stay. Raises ``OSError``.
+        Arms that only the study has were asked for just before a kill: they stay. Raises ``OSError``, ``StudyAway``.
         """
-        study = cls(folder, sweep)
+        study = cls(place, sweep)
         damage = study._load()
         if damage:
-            aside = set_aside(study._path)
-            warn(f"{study._path} {damage}; it is kept as {aside.name} and made anew from the records")
+            where = place.set_aside()
+            warn(f"{place.shown} {damage}; it is {where + ' and ' if where else ''}made anew from the records")
         if damage or not study._begins_with(arms):
             study._write(arms)
         study.update(arms)
@@ -77,11 +63,19 @@ class Study:
 
     @property
     def arms(self) -> tuple[SearchArm, ...]:
-        """Every arm so far, in the order of asking."""
-        return tuple(map(_arm, self._trials()))
+        """Every arm so far, in the order of asking. Raises ``StudyAway``."""
+        with self._place.troubles():
+            return tuple(map(_arm, self._trials()))
 
     def update(self, arms: Sequence[SearchArm]) -> frozenset[str]:
-        """Report and tell whatever is new in ``arms``. The keys of those, still running, that are to be stopped."""
+        """Report and tell whatever is new in ``arms``. The keys of those, still running, that are to be stopped.
+
+        Raises ``StudyAway``.
+        """
+        with self._place.troubles():
+            return self._update(arms)
+
+    def _update(self, arms: Sequence[SearchArm]) -> frozenset[str]:
         known = {arm.key: arm for arm in self.arms}
         new = [arm for arm in arms if known[arm.key].state == "running" or known[arm.key] != arm]
         for arm in new:
@@ -99,12 +93,14 @@ class Study:
     def ask(self, count: int, name: NameArm) -> list[SearchArm]:
         """Up to ``count`` new arms. Fewer: the design's number is reached, or no allowed point is left.
 
-        ``name`` gives the key of the arm at a point, so that two points that are one configuration are one arm.
+        ``name`` gives the key of the arm at a point, so that two points that are one configuration are one arm. Raises
+        ``StudyAway``.
         """
         asked: list[SearchArm] = []
-        while len(asked) < count and (found := self._propose(name)) is not None:
-            self._study.add_trial(self._frozen(found))
-            asked.append(found)
+        with self._place.troubles():
+            while len(asked) < count and (found := self._propose(name)) is not None:
+                self._study.add_trial(self._frozen(found))
+                asked.append(found)
         return asked
 
     def report(self, arm: str, step: int, value: float) -> bool:
@@ -131,35 +127,34 @@ class Study:
             self._write([told if other.key == arm else other for other in self.arms])
 
     def _load(self) -> str | None:
-        """Take up the journal, or leave the study without one. Returns what is wrong if there is a damaged one."""
-        self._study = optuna.create_study()
-        if not self._path.exists():
-            return None
-        _cut_unfinished_line(self._path)
+        """Take up the study that is kept, if it is that of this very search. Says what is wrong with a damaged one."""
         try:
-            names = optuna.get_all_study_names(_storage(self._path))
-            if names != [self._sweep.name]:
-                return f"is damaged (it holds the studies {names})"
-            loaded = self._loaded(self._path)
-            for trial in loaded.get_trials(deepcopy=False):
-                _arm(trial)
-        except OSError:
+            with self._place.troubles():
+                kept = self._place.find()
+                if kept is None:
+                    return None
+                loaded = self._loaded(kept)
+                for trial in loaded.get_trials(deepcopy=False):
+                    _arm(trial)
+        except StudyGone as error:
+            return f"is damaged ({error})"
+        except (OSError, StudyAway):
             raise
-        except Exception as error:  # whatever Optuna makes of lines that it did not write so
+        except Exception as error:  # whatever Optuna makes of what it did not write so
             return f"is damaged ({type(error).__name__}: {error})"
-        if loaded.user_attrs.get("search") == self._identity():
+        if loaded.user_attrs.get(MARK) == self._identity():
             self._study = loaded
         return None
 
     def _begins_with(self, arms: Sequence[SearchArm]) -> bool:
         """Whether the study is that of this very search, and has these arms first, in this order."""
-        if "search" not in self._study.user_attrs:
+        if MARK not in self._study.user_attrs:
             return False
         known = [(arm.key, dict(arm.values)) for arm in self.arms]
         return known[: len(arms)] == [(arm.key, dict(arm.values)) for arm in arms]
 
     def _write(self, arms: Sequence[SearchArm]) -> None:
-        """Make the journal anew with these arms, as they stand."""
+        """Make the study anew with these arms, as they stand."""
         memory = optuna.create_study(
             study_name=self._sweep.name,
             direction=self._sweep.objective.direction,
@@ -174,96 +169,27 @@ class Study:
                 trial.should_prune()  # for the notes a pruner keeps on a trial; its verdict on the past is not asked
             if arm.state != "running":
                 _tell(memory, memory.get_trials()[-1], arm.value, arm.state)
-        draft = self._path.with_name(JOURNAL + ".tmp")
-        draft.unlink(missing_ok=True)
-        written = optuna.create_study(
-            study_name=self._sweep.name, direction=self._sweep.objective.direction, storage=_storage(draft)
-        )
-        written.set_user_attr("search", self._identity())
-        written.set_user_attr("packages", self._packages())
-        written.add_trials(memory.get_trials())
-        draft.replace(self._path)
-        self._study = self._loaded(self._path)
+
+        def fill(kept: Kept) -> None:
+            written = optuna.create_study(
+                study_name=kept.name, direction=self._sweep.objective.direction, storage=kept.storage
+            )
+            written.set_user_attr("packages", self._packages())
+            written.add_trials(memory.get_trials())
+            written.set_user_attr(MARK, self._identity())
+
+        self._study = self._loaded(self._place.replace(fill))
 
     def _propose(self, name: NameArm) -> SearchArm | None:
         """The next arm; ``None`` if there is none."""
-        trials = self._trials()
+        trials, arms = self._trials(), self.arms
         number = len(trials)
         if number >= self._design.arms or self._study.user_attrs.get("exhausted") == number:
             return None
-        known = {arm.key: arm for arm in self.arms}
-        scratch = self._scratch(trials)
-        for attempt in range(_PROPOSALS):
-            scratch.sampler = self._sampler(self._seed(number, attempt))
-            trial = scratch.ask(self._space)
-            point = self._point(trial.params)
-            key = name(point)
-            if key is not None and key not in known:
-                return SearchArm(key=key, values=point)
-            self._turn_down(scratch, trial.number, None if key is None else known[key])
-        for point in points(self._sweep.axes, random.Random(self._seed(number, _PROPOSALS)), DRAWS):
-            key = name(point)
-            if key is not None and key not in known:
-                return SearchArm(key=key, values=point)
-        self._study.set_user_attr("exhausted", number)
-        return None
-
-    def _scratch(self, trials: Sequence[FrozenTrial]) -> optuna.Study:
-        """A copy of the study in memory, from which to draw without leaving a trace.
-
-        It has no pruner: Hyperband would show a sampler only the arms of one bracket, and there are few arms.
-        """
-        scratch = optuna.create_study(direction=self._sweep.objective.direction, sampler=self._sampler(0))
-        for trial in trials:
-            state, value = trial.state, trial.value
-            if _arm(trial).state == "diverged" and self._worst() is not None:
-                state, value = TrialState.COMPLETE, self._worst()
-            if self._design.sampler != "cmaes":
-                scratch.add_trial(
-                    create_trial(
-                        state=state,
-                        value=value,
-                        params=trial.params,
-                        distributions=trial.distributions,
-                        intermediate_values=trial.intermediate_values,
-                    )
-                )
-                continue
-            scratch.enqueue_trial(trial.params)  # CMA-ES keeps its distribution on the trials, as it proposes them
-            _ = scratch.ask(self._space).relative_params
-            if state.is_finished():
-                scratch.tell(trial.number, value if state == TrialState.COMPLETE else None, state)
-        return scratch
-
-    def _turn_down(self, scratch: optuna.Study, number: int, known: SearchArm | None) -> None:
-        """Let the sampler know why it must propose another: the value there is known, or will be, or is none."""
-        if known is None or known.state == "diverged":
-            scratch.tell(number, self._worst(), TrialState.FAIL if self._worst() is None else TrialState.COMPLETE)
-        elif known.state == "done":
-            scratch.tell(number, known.value)
-        elif known.state != "running":
-            scratch.tell(number, state=TrialState.FAIL)
-
-    def _worst(self) -> float | None:
-        """The worst value so far: what a sampler is told of a point that has none, as it learns from values alone."""
-        values = [arm.value for arm in self.arms if arm.value is not None]
-        return (min if self._sweep.objective.direction == "maximize" else max)(values, default=None)
-
-    def _point(self, parameters: Mapping[str, Any]) -> Point:
-        return {
-            axis.name: parameters[axis.name] if axis.range is None else short(parameters[axis.name], axis.range)
-            for axis in self._sweep.axes
-        }
-
-    def _sampler(self, seed: int) -> BaseSampler:
-        random_first = min(10, 1 + self._design.arms // 4)
-        if self._design.sampler == "tpe":
-            return TPESampler(seed=seed, n_startup_trials=random_first)
-        if self._design.sampler == "gp":
-            return GPSampler(seed=seed, n_startup_trials=random_first, warn_independent_sampling=False)
-        if self._design.sampler == "cmaes":
-            return CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        return RandomSampler(seed=seed)
+        found = self._proposals.propose(trials, arms, name)
+        if found is None:
+            self._study.set_user_attr("exhausted", number)
+        return found
 
     def _pruner(self) -> BasePruner:
         if self._design.pruner == "median":
@@ -277,14 +203,10 @@ class Study:
             return HyperbandPruner(min_resource=every, max_resource=max(every, *map(int, steps)), reduction_factor=3)
         return NopPruner()
 
-    def _seed(self, number: int, attempt: int) -> int:
-        """The seed of a draw for the arm of this number: the same in whichever process it is made."""
-        return int(sha256(f"{self._design.seed}/{number}/{attempt}".encode()).hexdigest()[:8], 16)
-
     def _identity(self) -> str:
         """Changes when values of the study would not be values of the sweep any more."""
         sweep = self._sweep
-        space = {name: optuna.distributions.distribution_to_json(one) for name, one in self._space.items()}
+        space = {name: optuna.distributions.distribution_to_json(one) for name, one in self._proposals.space.items()}
         objective = [sweep.objective.metric, sweep.objective.direction]
         constraints = [constraint.text for constraint in sweep.constraints]
         return digest(canonical_json([space, sweep.base, list(sweep.seeds), objective, constraints]))
@@ -294,47 +216,26 @@ class Study:
         more = {"gp": ["torch"], "cmaes": ["cmaes"]}.get(self._design.sampler, [])
         return {name: version(name) for name in ["optuna", *more]}
 
-    def _loaded(self, path: Path) -> optuna.Study:
-        return optuna.load_study(
-            study_name=self._sweep.name, storage=_storage(path), sampler=RandomSampler(), pruner=self._pruner()
+    def _loaded(self, kept: Kept) -> optuna.Study:
+        study = optuna.load_study(
+            study_name=kept.name, storage=kept.storage, sampler=RandomSampler(), pruner=self._pruner()
         )
+        study.study_name = self._sweep.name  # Hyperband draws brackets by it, which must not depend on the place
+        return study
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
     def _trial(self, arm: str) -> FrozenTrial:
-        return next(trial for trial in self._trials() if trial.user_attrs["arm"] == arm)
+        return {trial.user_attrs["arm"]: trial for trial in self._trials()}[arm]
 
     def _frozen(self, arm: SearchArm) -> FrozenTrial:
         return create_trial(
             state=TrialState.RUNNING,
             params=dict(arm.values),
-            distributions=self._space,
+            distributions=self._proposals.space,
             user_attrs={"arm": arm.key},
         )
-
-
-class _NoLock:
-    """The journal has one writer already; Optuna's lock of a killed process would hold up the next for 30 s."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
-
-
-def _storage(path: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=_NoLock()))  # type: ignore[arg-type]
-
-
-def _cut_unfinished_line(path: Path) -> None:
-    """Remove the line that a kill cut short: it never happened, and the next would be written behind it."""
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with path.open("r+b") as file:
-            file.truncate(whole)
 
 
 def _tell(study: optuna.Study, trial: FrozenTrial, value: float | None, state: State) -> None:
@@ -351,12 +252,3 @@ def _arm(trial: FrozenTrial) -> SearchArm:
         value=trial.value if trial.state == TrialState.COMPLETE else None,
         intermediate=dict(trial.intermediate_values),
     )
-
-
-def _distribution(axis: Axis) -> BaseDistribution:
-    span = axis.range
-    if span is None:
-        return CategoricalDistribution([value.label for value in axis.values])
-    if span.integer:
-        return IntDistribution(int(span.low), int(highest(span)), log=span.log, step=int(span.step or 1))
-    return FloatDistribution(span.low, highest(span), log=span.log, step=span.step)

@@ -14,9 +14,19 @@ from ablations.invocation import command
 from ablations.snapshot import Status
 
 
-def submit(sweep_path: Path, *, store: Path, profile: str, workers: int | None, json_output: bool) -> int:
+def submit(
+    sweep_path: Path,
+    *,
+    store: Path,
+    profile: str,
+    workers: int | None,
+    json_output: bool,
+    study_url: str | None = None,
+) -> int:
     """Returns an exit code; raises ``AblationError``."""
-    name, status = submit_sweep(sweep_path, store=store, profile=profile, workers=workers, say=_say, warn=_warn)
+    name, status = submit_sweep(
+        sweep_path, store=store, profile=profile, workers=workers, say=_say, warn=_warn, study_url=study_url
+    )
     if json_output:
         print(json.dumps(_document(status)))
     else:

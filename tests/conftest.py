@@ -11,6 +11,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes with default thre
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+pytest.register_assert_rewrite("study_contract")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

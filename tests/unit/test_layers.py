@@ -20,7 +20,7 @@ CORE = {"torch", "lightning", "transformers", "tokenizers", "safetensors", "nump
 """All that the model core needs beside the standard library."""
 OWNERS = {
     "mlflow": {"ablations/mlflow_access.py", "ablations/run_writer.py"},
-    "optuna": {"ablations/study.py", "reports/importance.py"},
+    "optuna": {"ablations/study.py", "ablations/study_place.py", "ablations/proposals.py", "reports/importance.py"},
     "submitit": {"slurm/script.py"},
     "plotly": {"reports/plot.py"},
 }

@@ -11,7 +11,8 @@ import pytest
 from ablations.errors import SweepError
 from ablations.search_arms import SearchArm, arm_namer, mean_by_step, outcome, search_arms
 from ablations.stages import Chains
-from ablations.study import JOURNAL, Study
+from ablations.study import Study
+from ablations.study_place import JOURNAL, JournalFile
 from ablations.sweep import Sweep
 from ablations.sweep_file import read_sweep
 
@@ -46,8 +47,12 @@ def score(arm: SearchArm) -> float:
     return -sum((math.log10(rate) + 1.3) ** 2 for rate in rates)
 
 
+def journal(folder: Path, sweep: Sweep) -> JournalFile:
+    return JournalFile(folder / JOURNAL, sweep.name)
+
+
 def opened(folder: Path, sweep: Sweep, arms: Sequence[SearchArm] = ()) -> Study:
-    return Study.open(folder, sweep, arms, warn=lambda text: pytest.fail(text))
+    return Study.open(journal(folder, sweep), sweep, arms, warn=lambda text: pytest.fail(text))
 
 
 def search(study: Study, *, together: int = 1, value: Callable[[SearchArm], float] = score) -> tuple[SearchArm, ...]:
@@ -79,7 +84,11 @@ def test_a_kill_after_any_write_changes_nothing(tmp_path: Path, sampler: str) ->
         folder = tmp_path / f"killed-{end}"
         folder.mkdir()
         (folder / JOURNAL).write_bytes(content[:end])
-        study = opened(folder, sweep) if end > ends[2] else Study.open(folder, sweep, [], warn=lambda text: None)
+        study = (
+            opened(folder, sweep)
+            if end > ends[2]
+            else Study.open(journal(folder, sweep), sweep, [], warn=lambda text: None)
+        )
         for arm in study.arms:
             if arm.state == "running":  # it was asked for and not told: no zombie, it is run
                 study.tell(arm.key, score(arm), "done")
@@ -127,7 +136,7 @@ def test_a_damaged_journal_is_set_aside(tmp_path: Path) -> None:
     for damaged in (content[:half] + b"\0\0{" + content[half:], b"no journal\n", b'{"op_code": 77}\n', b"[]\n"):
         (tmp_path / JOURNAL).write_bytes(damaged)
         said: list[str] = []
-        assert Study.open(tmp_path, sweep, before, warn=said.append).arms == before
+        assert Study.open(journal(tmp_path, sweep), sweep, before, warn=said.append).arms == before
         assert len(said) == 1
     assert (tmp_path / f"{JOURNAL}.corrupt-2").read_bytes() == b"no journal\n"
     assert opened(tmp_path, sweep, before).arms == before

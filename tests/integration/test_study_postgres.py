@@ -1,0 +1,1 @@
+"""A search whose study is in a real PostgreSQL, which dies and comes back."""
