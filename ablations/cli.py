@@ -338,11 +338,12 @@ def dashboard(
     store: Store = DEFAULT_STORE,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
     tracking_uri: TrackingUri = None,
+    study: StudyUrl = None,
 ) -> int:
-    """Open MLflow on the runs of a sweep."""
+    """Open MLflow on the runs of a sweep, and Optuna's dashboard on the study of a search."""
     from ablations.dashboard import dashboard as open_dashboard
 
-    return open_dashboard(sweep, store=store, port=port, tracking_uri=tracking_uri)
+    return open_dashboard(sweep, store=store, port=port, tracking_uri=tracking_uri, study_url=study)
 
 
 @app.command()

@@ -1,19 +1,26 @@
-"""``ablate dashboard``: MLflow's own pages on the runs of a store, served on this machine alone until Ctrl-C."""
+"""``ablate dashboard``: MLflow's own pages on the runs of a store, served on this machine alone until Ctrl-C.
 
+Beside them, for a search, Optuna's on its study, where the extra ``dashboard`` is installed.
+"""
+
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
-from ablations.errors import OK, BadInput
+from ablations.errors import OK, BadInput, StudyAway
 from ablations.folder import sweep_folders
 from ablations.mlflow_access import TrackingError
+from ablations.store import Store
 from ablations.tracking import VIEW, Tracker
 
 HOST = "127.0.0.1"
@@ -29,11 +36,14 @@ _QUIET = {
 }
 
 
-def dashboard(sweep: str | None, *, store: Path, port: int, tracking_uri: str | None) -> int:
+def dashboard(
+    sweep: str | None, *, store: Path, port: int, tracking_uri: str | None, study_url: str | None = None
+) -> int:
     """Bring MLflow up to date with a sweep (all of the store's if ``None``), print its address and serve it.
 
-    A tracking server serves itself: its address is printed and that is all. Raises ``BadInput`` for an unknown sweep
-    or a port that is taken, ``TrackingError`` where MLflow cannot be written or does not start.
+    A tracking server serves itself: its address is printed. ``study_url``: the database of a search's study, if it is
+    in one. Raises ``BadInput`` for an unknown sweep or a port that is taken, ``TrackingError`` where MLflow cannot be
+    written or does not start.
     """
     tracker = Tracker(tracking_uri, store)
     folders = sweep_folders(sweep, store)
@@ -41,24 +51,52 @@ def dashboard(sweep: str | None, *, store: Path, port: int, tracking_uri: str | 
         tracker.sync(folder, check=True)
     page = _page(tracker.experiment(folders[0])) if len(folders) == 1 else "/#/experiments"
     if tracker.uri.startswith(("http://", "https://")):
-        print(f"Dashboard: {tracker.uri.rstrip('/')}{page}")
+        print(f"Dashboard: {tracker.uri.rstrip('/')}{page}", flush=True)
+        if sweep is not None and _study(folders[0], store, port, study_url):
+            print("Ctrl-C ends it.", flush=True)
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
         return OK
-    number = _free_port(port)
+    number = _free_port(port, port == DEFAULT_PORT)
     with _serving(tracker.uri, store / "mlartifacts", number) as server:
-        print(f"Dashboard: http://{HOST}:{number}{page}\nCtrl-C ends it.", flush=True)
+        print(f"Dashboard: http://{HOST}:{number}{page}", flush=True)
+        if sweep is not None:
+            _study(folders[0], store, number + 1, study_url)
+        print("Ctrl-C ends it.", flush=True)
         with suppress(KeyboardInterrupt):
             server.wait()
             raise TrackingError(f"the MLflow server ended with exit code {server.returncode}")
     return OK
 
 
+def _study(folder: Path, store: Path, port: int, url: str | None) -> bool:
+    """Serve the study of a search as well, on this port or the next that is free, and print its address."""
+    if json.loads((folder / "plan.json").read_bytes())["design"] != "search":
+        return False
+    if find_spec("optuna_dashboard") is None:
+        print('Study: not shown; Optuna\'s dashboard is an extra: pip install --editable ".[dashboard]"')
+        return False
+    from ablations.study_pages import serve_study
+    from ablations.study_place import study_place
+
+    try:
+        address = serve_study(
+            study_place(folder.name, store=Store(store), url=url), HOST, _free_port(port, others=True)
+        )
+    except (BadInput, StudyAway) as error:
+        print(f"Study: not shown; {error}")
+        return False
+    print(f"Study: {address}", flush=True)
+    return True
+
+
 def _page(experiment: str) -> str:
     return f"/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
 
 
-def _free_port(port: int) -> int:
-    """The port asked for; for the default one, the first after it that is free."""
-    candidates = range(port, port + _PORTS) if port == DEFAULT_PORT else [port]
+def _free_port(port: int, others: bool) -> int:
+    """The port asked for; if others will do, the first from there that is free."""
+    candidates = range(port, port + _PORTS) if others else [port]
     for candidate in candidates:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does

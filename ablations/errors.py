@@ -23,7 +23,7 @@ EXIT_CODES = {
     BAD_INPUT: "bad input: a mistake in a file, a name or an option; nothing was written",
     TRIALS_FAILED: "some trials failed or diverged; the others are done",
     STOPPED: "stopped with work left; the same command continues it",
-    STORE_UNUSABLE: "the store, MLflow or the study's database cannot be used: full, read-only, not a store, a server that does not answer",
+    STORE_UNUSABLE: "the store, MLflow or a study's database cannot be used: full, read-only, or silent",
 }
 
 

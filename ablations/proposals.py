@@ -33,7 +33,7 @@ class Proposals:
         """Name of an axis to its values, in Optuna's words."""
 
     def propose(self, trials: Sequence[FrozenTrial], arms: Sequence[SearchArm], name: NameArm) -> SearchArm | None:
-        """The arm that comes after ``arms``, which are ``trials`` in Optuna; ``None`` where no allowed point is left."""
+        """The arm after ``arms``, which are ``trials`` in Optuna; ``None`` where no allowed point is left."""
         number = len(trials)
         known = {arm.key: arm for arm in arms}
         values = [arm.value for arm in arms if arm.value is not None]

@@ -9,6 +9,7 @@ There is one writer, who holds the sweep's lease.
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
@@ -134,8 +135,9 @@ class Study:
                 if kept is None:
                     return None
                 loaded = self._loaded(kept)
-                for trial in loaded.get_trials(deepcopy=False):
-                    _arm(trial)
+                for arm in map(_arm, loaded.get_trials(deepcopy=False)):
+                    if arm.state == "done" and arm.value is None:
+                        raise ValueError(f"arm {arm.key} is done and has no value")
         except StudyGone as error:
             return f"is damaged ({error})"
         except (OSError, StudyAway):
@@ -200,7 +202,8 @@ class Study:
             for axis in self._sweep.axes:
                 if "training.steps" in axis.keys:
                     steps += [axis.range.high] if axis.range else [one.values["training.steps"] for one in axis.values]
-            return HyperbandPruner(min_resource=every, max_resource=max(every, *map(int, steps)), reduction_factor=3)
+            longest = max(every, *map(int, steps))
+            return _Hyperband(self._sweep.name, min_resource=every, max_resource=longest, reduction_factor=3)
         return NopPruner()
 
     def _identity(self) -> str:
@@ -217,11 +220,9 @@ class Study:
         return {name: version(name) for name in ["optuna", *more]}
 
     def _loaded(self, kept: Kept) -> optuna.Study:
-        study = optuna.load_study(
+        return optuna.load_study(
             study_name=kept.name, storage=kept.storage, sampler=RandomSampler(), pruner=self._pruner()
         )
-        study.study_name = self._sweep.name  # Hyperband draws brackets by it, which must not depend on the place
-        return study
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -236,6 +237,18 @@ class Study:
             distributions=self._proposals.space,
             user_attrs={"arm": arm.key},
         )
+
+
+class _Hyperband(HyperbandPruner):
+    """Optuna's, which draws the bracket of an arm by the name of the study: here by that of the sweep, so that verdicts
+    do not depend on where the study is kept."""
+
+    def __init__(self, name: str, **options: int) -> None:
+        super().__init__(**options)
+        self._name = name
+
+    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        return super()._get_bracket_id(SimpleNamespace(study_name=self._name), trial)  # type: ignore[arg-type]
 
 
 def _tell(study: optuna.Study, trial: FrozenTrial, value: float | None, state: State) -> None:

@@ -50,6 +50,9 @@ class StudyPlace(Protocol):
         """The study that is kept; ``None`` where there is none. Raises ``OSError``, ``StudyAway``, and whatever else
         for one that is damaged."""
 
+    def read(self) -> Kept | None:
+        """``find`` for who is not the study's writer: changes nothing."""
+
     def replace(self, fill: Callable[[Kept], None]) -> Kept:
         """Make the study anew: ``fill`` makes one by this name in this storage, and marks it last. Raises ``OSError``,
         ``StudyAway``."""
@@ -91,6 +94,9 @@ class JournalFile:
             raise ValueError(f"it holds the studies {names}")
         return kept
 
+    def read(self) -> Kept | None:
+        return Kept(storage=_journal(self._path), name=self._name) if self._path.exists() else None
+
     def replace(self, fill: Callable[[Kept], None]) -> Kept:
         draft = self._path.with_name(self._path.name + ".tmp")
         draft.unlink(missing_ok=True)
@@ -122,6 +128,9 @@ class Database:
                 if MARK in storage.get_study_user_attrs(study):
                     return Kept(storage=storage, name=f"{self._prefix}{number}")
             return None
+
+    def read(self) -> Kept | None:
+        return self.find()
 
     def replace(self, fill: Callable[[Kept], None]) -> Kept:
         with self.troubles():
@@ -180,6 +189,9 @@ class Memory:
         self._name = name
 
     def find(self) -> Kept | None:
+        return None
+
+    def read(self) -> Kept | None:
         return None
 
     def replace(self, fill: Callable[[Kept], None]) -> Kept:

@@ -92,11 +92,11 @@ def studies(url: str) -> list[str]:
 def test_proposals_are_those_of_a_journal_however_often_the_study_is_opened(tmp_path: Path, url: str | None) -> None:
     (tmp_path / "other").mkdir()
     for sampler in ("random", "tpe", "cmaes"):
-        journal = Searched(tmp_path / "other", None, sampler=sampler, arms=9)
+        journal = Searched(tmp_path / "other", None, sampler=sampler, arms=6)
         whole = journal.search(journal.open())
         journal.lose()
-        here = Searched(tmp_path, url, sampler=sampler, arms=9)
-        for arms in range(1, 10):
+        here = Searched(tmp_path, url, sampler=sampler, arms=6)
+        for arms in (2, 4, 6):
             found = here.search(here.open(), arms=arms)
         assert found == whole
         assert not here.warnings
@@ -174,24 +174,24 @@ def test_sweeps_of_one_name_from_two_stores_do_not_meet(tmp_path: Path, url: str
 
 def test_a_kill_before_any_commit_changes_nothing(tmp_path: Path, url: str | None) -> None:
     """Real processes that die, each a commit later than the one before; for a journal, each line is one."""
-    whole = Searched(tmp_path, url, arms=3)
+    whole = Searched(tmp_path, url, arms=2)
     expected = whole.search(whole.open())
     changed = [SearchArm(key=expected[0].key, values=expected[0].values, state="failed"), *expected[1:]]
     whole.lose()
     number = 0
     while True:
-        here = Searched(tmp_path, url, arms=3)
+        here = Searched(tmp_path, url, arms=2)
         killed = _dies(lambda here=here: (here.search(here.open()), here.open(changed)), before=number)  # type: ignore[misc]
         found = here.open()
         assert here.search(found) in (expected, tuple(changed)), number
         assert not here.warnings
         assert here.open(expected).arms == expected
         if url is not None:
-            assert len(studies(url)) == 1
+            assert len(studies(url)) <= 2  # the old one goes when there is another
         here.lose()
         if not killed:
             break
-        number += 1
+        number += 1 if url is None else 4
     assert number > 10
 
 

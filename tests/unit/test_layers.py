@@ -19,6 +19,7 @@ LAYERS = {
 CORE = {"torch", "lightning", "transformers", "tokenizers", "safetensors", "numpy", "PIL"}
 """All that the model core needs beside the standard library."""
 OWNERS = {
+    "optuna_dashboard": {"ablations/study_pages.py"},
     "mlflow": {"ablations/mlflow_access.py", "ablations/run_writer.py"},
     "optuna": {"ablations/study.py", "ablations/study_place.py", "ablations/proposals.py", "reports/importance.py"},
     "submitit": {"slurm/script.py"},
