@@ -6,6 +6,7 @@ by metric and step, not by their place in the spool: one that a resumed training
 points but not change them, so where the records have come to say something else the run is deleted and made anew.
 """
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,6 +56,7 @@ class RunWriter:
 
     def complete(self, content: RunContent, seen: dict[str, Any]) -> None:
         """Send all the rest. ``seen`` is from before ``content`` was read: what came between is sent the next time."""
+        self._send_data(content)
         self._send_points(content)
         self._send_status(content)
         self._send_artifacts(content)
@@ -157,6 +159,22 @@ class RunWriter:
             texts = {key: content.parameters[key][:_PARAMETER_LENGTH] for key in keys}
             self._client.log_batch(marker.run, params=[Param(key, text) for key, text in texts.items()])
             marker.parameters += keys
+
+    def _send_data(self, content: RunContent) -> None:
+        """MLflow knows a data set by name and digest, and a run's use of it: again is no harm."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        sent = digest([[one.name, one.key] for one in content.data])
+        if not content.data or self.marker.data == sent:
+            return
+        inputs = []
+        for one in content.data:
+            profile = {"num_rows": sum(one.samples.values()), "kind": one.kind, **one.samples}
+            source = json.dumps({"uri": f"{one.kind}/{one.key}"})  # below the store, wherever that is
+            known = Dataset(one.name, one.key, "local", source, profile=json.dumps(profile))
+            inputs.append(DatasetInput(known, [InputTag("mlflow.data.context", "training")]))
+        self._client.log_inputs(self.marker.run, inputs)
+        self.marker.data = sent
 
     def _send_points(self, content: RunContent) -> None:
         from mlflow.entities import Metric

@@ -19,12 +19,13 @@ from ablations.ended import read_trial
 from ablations.lease import holder
 from ablations.snapshot import read_running
 from mm1core import spool
+from mm1core.world.scene import SPLITS
 
 SAMPLES = 4
 """Predictions shown of each task and number of shots."""
 
-LAYOUT = 2
-"""Of a trial's run: another number, and all runs are looked through again. 2: ``records.zip``."""
+LAYOUT = 3
+"""Of a trial's run: another number, and all runs are looked through again. 2: ``records.zip``. 3: its data."""
 
 _HEADLINES = ("eval/zero_shot", "eval/four_shot", "eval/eight_shot", "eval/text_core")
 
@@ -38,6 +39,17 @@ class Point:
     time: int
     """Milliseconds since 1970."""
     step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a training learned from: a micro world, or the corpus of one source."""
+
+    name: str
+    kind: str
+    key: str
+    samples: Mapping[str, int]
+    """Number by split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +67,7 @@ class RunContent:
     """Further artifacts by name, copied as they are."""
     contents: Mapping[str, bytes]
     """Further artifacts by name, made of what is there."""
+    data: tuple[Data, ...]
     state: State
     started: int | None
     """Milliseconds since 1970; ``None`` where nobody knows."""
@@ -122,6 +135,7 @@ class TrackedSweep:
             texts={},
             files=self._files(),
             contents={},
+            data=(),
             state=("done" if set(states) & {"done", "pruned"} else "failed") if over else self.unfinished,
             started=min((_milliseconds(one["started"]) for one in known), default=None),
             ended=max((_milliseconds(one["finished"]) for one in known), default=None) if over else None,
@@ -201,6 +215,7 @@ class TrackedTrial:
             texts={name: text for name, text in texts.items() if text},
             files={},
             contents={} if record is None else {record_archive.NAME: self._archive(sample)},
+            data=tuple(self._data()),
             state=state,
             started=min((one.time for one in trained), default=None),
             ended=None if state == "running" else ended,
@@ -249,6 +264,18 @@ class TrackedTrial:
                 if line["step"] > reached.get(metric, -1):
                     reached[metric] = line["step"]
                     yield Point(metric=metric, value=value, time=_milliseconds(line["time"]), step=line["step"])
+
+    def _data(self) -> Iterator[Data]:
+        stages = self.trial["stages"]
+        roles = {key: role for stage in stages for role, key in stage["inputs"].items()}
+        for stage in stages:
+            kind, key = stage["kind"], stage["key"]
+            if kind not in ("world", "corpus"):
+                continue
+            result = (_read(self.sweep.store / kind / key / "record.json") or {}).get("result")
+            if result:
+                counts = result["scenes"] if kind == "world" else {split: result[split] for split in SPLITS}
+                yield Data(name=roles[key].removeprefix("corpus:"), kind=kind, key=key, samples=counts)
 
     def _sample(self) -> list[str]:
         """The first lines of the predictions of each task and number of shots, as they stand in the file."""

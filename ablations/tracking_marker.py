@@ -30,6 +30,8 @@ class Marker:
     name: str = ""
     tags: str = ""
     """Digest of those sent."""
+    data: str = ""
+    """Digest of the names and keys of the data sent."""
     artifacts: dict[str, str] = field(default_factory=dict)
     """Digest of those sent, by name."""
     status: str = ""

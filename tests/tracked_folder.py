@@ -66,7 +66,10 @@ class TrackedFolder:
             for stage in trial.stages:
                 folder = self.store / stage.kind / stage.key
                 (folder / "work").mkdir(parents=True, exist_ok=True)
-                write_json(folder / "record.json", {"kind": stage.kind, "key": stage.key, "provenance": PROVENANCE})
+                record = {"kind": stage.kind, "key": stage.key, "provenance": PROVENANCE, "result": {}}
+                if stage.kind == "world":
+                    record["result"] = {"scenes": {"train": 6000, "validation": 400, "test": 600}}
+                write_json(folder / "record.json", record)
             lines = [
                 {"task": task, "item": f"test/{item}", "shots": shots, "prediction": 'red, "very"',
                  "references": ["red", "crimson"], "scores": {"value": 1.0, "exact": 0.5}}

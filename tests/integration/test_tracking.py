@@ -108,6 +108,21 @@ def test_a_sweep_is_a_tree_of_runs(tmp_path):
     } <= {*some[0].data.tags}
 
 
+def test_a_training_names_the_data_it_learned_from_once(made):
+    finish(made)
+    Tracker(None, made.store).sync(made.folder)
+    for marker in made.folder.rglob("tracked.json"):
+        marker.unlink()  # what was sent before is sent again
+    Tracker(None, made.store).sync(made.folder)
+    (world,) = {stage.key for trial in made.trials for stage in trial.stages if stage.kind == "world"}
+    for run in runs(client(made)).values():
+        (used,) = run.inputs.dataset_inputs
+        assert (used.dataset.name, used.dataset.digest) == ("world", world)
+        counts = {"num_rows": 7000, "kind": "world", "train": 6000, "validation": 400, "test": 600}
+        assert json.loads(used.dataset.profile) == counts
+        assert [(tag.key, tag.value) for tag in used.tags] == [("mlflow.data.context", "training")]
+
+
 def test_nothing_new_is_nothing_to_do(made):
     finish(made)
     Tracker(None, made.store).sync(made.folder)
