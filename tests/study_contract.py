@@ -191,8 +191,8 @@ def test_a_kill_before_any_commit_changes_nothing(tmp_path: Path, url: str | Non
         here.lose()
         if not killed:
             break
-        number += 1 if url is None else 4
-    assert number > 10
+        number += 1 if url is None else 7
+    assert number > 6
 
 
 def _dies(act: Callable[[], object], *, before: int) -> bool:
