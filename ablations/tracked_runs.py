@@ -272,10 +272,11 @@ class TrackedTrial:
             kind, key = stage["kind"], stage["key"]
             if kind not in ("world", "corpus"):
                 continue
-            result = (_read(self.sweep.store / kind / key / "record.json") or {}).get("result")
-            if result:
-                counts = result["scenes"] if kind == "world" else {split: result[split] for split in SPLITS}
-                yield Data(name=roles[key].removeprefix("corpus:"), kind=kind, key=key, samples=counts)
+            result = (_read(self.sweep.store / kind / key / "record.json") or {}).get("result", {})
+            counts = result.get("scenes", result)
+            samples = {split: counts[split] for split in SPLITS if split in counts}
+            if samples:
+                yield Data(name=roles[key].removeprefix("corpus:"), kind=kind, key=key, samples=samples)
 
     def _sample(self) -> list[str]:
         """The first lines of the predictions of each task and number of shots, as they stand in the file."""

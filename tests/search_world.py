@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fake_launcher import FakeLauncher, Simulation, exited
+from tracked_folder import PROVENANCE
 
 from ablations.advance import Dispatcher
 from ablations.plan import Plan, plan_document
@@ -113,7 +114,7 @@ class World:
                     "kind": stage["kind"],
                     "key": stage["key"],
                     "result": {"metrics": metrics},
-                    "provenance": {"seconds": 1.0},
+                    "provenance": {**PROVENANCE, "seconds": 1.0},
                 })  # fmt: skip
             return exited(0)
 
