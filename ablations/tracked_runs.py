@@ -274,7 +274,7 @@ class TrackedTrial:
                 continue
             result = (_read(self.sweep.store / kind / key / "record.json") or {}).get("result", {})
             counts = result.get("scenes", result)
-            samples = {split: counts[split] for split in SPLITS if split in counts}
+            samples: dict[str, int] = {split: counts[split] for split in SPLITS if split in counts}
             if samples:
                 yield Data(name=roles[key].removeprefix("corpus:"), kind=kind, key=key, samples=samples)
 

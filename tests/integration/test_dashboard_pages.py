@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, FLAGS
 from mlflow_server import free_port
 from search_world import World, rate
-from test_page import CHROMIUM, FLAGS
 from tracked_folder import TrackedFolder
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is installed")

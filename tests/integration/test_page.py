@@ -10,28 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, FLAGS
 from PIL import Image
 from report_records import write_paper_connector, write_paper_data
 
 from reports.build import build_report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is installed")
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-    "--virtual-time-budget=10000",
-)
 
 
 def browse(page: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
