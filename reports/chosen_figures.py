@@ -168,22 +168,27 @@ def _with_published(analysis: Analysis, figure: PageFigure, beside: Beside) -> P
     published = beside.published
     if figure.name == "learning_rate":
         rule = published.learning_rate
-        drawn = learning_rate_published(analysis, rule)
-        return replace(figure, published=drawn, provenance=rule.provenance)
+        caption = (
+            "The rule of MM1 (published), dotted outside what it was fitted to; the points and the black line are this "
+            f"sweep's. {rule.provenance}"
+        )
+        return replace(figure, published=learning_rate_published(analysis, rule), published_caption=caption)
     if figure.name in ("steps", "trend"):
         keys = {axis["keys"][0] for axis in number_axes(analysis)} if figure.name == "trend" else {"training.steps"}
         curves = [curve for curve in published.curves if curve.key in keys]
-        shown = published_curves(curves) if curves else None
-        return replace(figure, published=shown, provenance=_joined([curve.provenance for curve in curves]))
+        drawn = published_curves(curves) if curves else None
+        return replace(figure, published=drawn, published_caption=_caption([curve.provenance for curve in curves]))
     blocks = [block for block in published.blocks if block.figure == figure.name]
     if not blocks:
         return figure
     # of Fig. 5 the panels that the sweep repeats, else all
-    repeated = [block for block in blocks if block in beside.repeated] or blocks
-    names = [trace.name for trace in figure.figure.data if trace.showlegend]
-    drawn = published_figure(repeated, beside=names)
-    return replace(figure, published=drawn, provenance=_joined([block.provenance for block in repeated]))
+    shown = [block for block in blocks if block in beside.repeated] or blocks
+    drawn = published_figure(shown, beside=[trace.name for trace in figure.figure.data if trace.showlegend])
+    return replace(figure, published=drawn, published_caption=_caption([block.provenance for block in shown]))
 
 
-def _joined(provenances: Sequence[str]) -> str:
-    return " ".join(dict.fromkeys(provenances))
+def _caption(provenances: Sequence[str]) -> str:
+    return (
+        f"MM1 (published), not from this sweep. {' '.join(dict.fromkeys(provenances))} No intervals were published; the "
+        "value axes differ from those above."
+    )

@@ -32,8 +32,8 @@ class PageFigure:
     """Whether it takes the page's colours; the paper's figures stay black on white."""
     published: Figure | None = None
     """The paper's own figure, shown on demand."""
-    provenance: str = ""
-    """Where the numbers of ``published`` were read."""
+    published_caption: str = ""
+    """What ``published`` is, and where its numbers were read."""
 
 
 def render(

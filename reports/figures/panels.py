@@ -213,9 +213,16 @@ def _group_axis(
         tickvals=list(range(len(bars.groups))),
         ticktext=list(bars.groups.values()),
         showticklabels=bottom_line,
-        tickfont={"size": 16 if len(bars.groups) <= 4 else 11},
+        tickfont={"size": _group_size(bars)},
         tickangle=0,
     )
+
+
+def _group_size(bars: Bars) -> int:
+    """Font size with which the longest line of a group's name stays in its place."""
+    place = FIGURE_4.plot_width / (len(bars.groups) - 1 + 2 * FIGURE_4.margin)
+    letters = max(len(line) for name in bars.groups.values() for line in name.split("<br>"))
+    return max(7, min(16 if len(bars.groups) <= 4 else 11, int(place / (0.56 * max(letters, 1)))))
 
 
 def _title(text: str) -> dict[str, Any]:
