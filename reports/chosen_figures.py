@@ -188,7 +188,6 @@ def _with_published(analysis: Analysis, figure: PageFigure, beside: Beside) -> P
 
 
 def _caption(provenances: Sequence[str]) -> str:
-    return (
-        f"MM1 (published), not from this sweep. {' '.join(dict.fromkeys(provenances))} No intervals were published; the "
-        "value axes differ from those above."
-    )
+    read = " ".join(dict.fromkeys(provenances))
+    unlike = "No intervals were published; the value axes differ from those above."
+    return f"MM1 (published), not from this sweep. {read} {unlike}"
