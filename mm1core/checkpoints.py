@@ -37,11 +37,15 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     return path
 
 
-def load_newest(folder: Path) -> dict[str, Any] | None:
-    """The state of the newest checkpoint that is whole, on the CPU; ``None`` if there is none."""
+def load_newest(folder: Path, *, mapped: bool = False) -> dict[str, Any] | None:
+    """The state of the newest checkpoint that is whole, on the CPU; ``None`` if there is none.
+
+    ``mapped``: its tensors stay in the file until they are looked at, for those who need a part; the file must last as
+    long as they do.
+    """
     for path in _newest_first(folder):
         try:
-            state = _load(path)
+            state = _load(path, mapped=mapped)
         except Exception as error:  # of a damaged file zipfile and torch raise nearly everything
             logger.warning("%s cannot be read (%s); it is set aside and an older state is used", path, error)
             with refusals(path):
@@ -78,9 +82,9 @@ class _Summed:
         self._file.flush()
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, *, mapped: bool) -> dict[str, Any]:
     """Raises whatever comes of damage. ``torch.load`` itself would take flipped bits for weights."""
     if checksum(path) != _WHOLE:
         raise ValueError("its checksum is wrong")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     return state

@@ -424,6 +424,8 @@ class TrainingConfig:
     """Steps between checkpoints: the most that is repeated after a kill."""
     log_every: int = execution(10)
     """Steps between lines of the spool."""
+    shard: bool = execution(False)
+    """Spread weights, gradients and optimizer state over the processes of a trial instead of each having all."""
     data_workers: int = execution(0)
     """Processes that prepare batches."""
     device: str = execution("auto")

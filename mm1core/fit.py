@@ -34,6 +34,7 @@ from mm1core.errors import ConfigError, Diverged, Interrupted
 from mm1core.load import Load
 from mm1core.optimisers import build_optimisers, schedule, set_rates
 from mm1core.ranks import ALONE, Ranks, local_device
+from mm1core.sharding import gathered, is_sharded, load, load_optimisers, whole
 from mm1core.storage import refusals
 
 Stop = Callable[[], str | None]
@@ -95,7 +96,8 @@ def fit(
 ) -> Progress:
     """Train ``learner.module`` for ``steps`` steps in all, continuing from the newest checkpoint below ``work``.
 
-    ``intermediate``: every so many steps, a function whose metrics go into the spool. Of ``training`` only the
+    ``intermediate``: every so many steps, a function whose metrics go into the spool; it is called in every process,
+    and those of the first one count. Of ``training`` only the
     precision and the execution fields count. ``ranks``: who trains with this process; the learner's batches and shares
     are then its part of the step's, and the first process alone writes. Raises ``Interrupted`` after saving when
     ``stop`` gives a reason, ``Diverged`` at a loss or gradient that is not finite, ``StorageError`` where ``work``
@@ -114,7 +116,6 @@ def fit(
         _trainer(device, training).fit(
             loop, learner.batches(first_step=loop.progress.step, workers=training.data_workers)
         )
-    learner.module.to(device)  # Lightning leaves it on the CPU
     return loop.progress
 
 
@@ -134,7 +135,7 @@ class _Loop(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.module = learner.module
+        # The learner's module is no part of this one: Lightning would move it about.
         self.progress = Progress()
         self.intermediate: tuple[int, Callable[[], Mapping[str, float]]] | None = None
         self._learner = learner
@@ -177,8 +178,9 @@ class _Loop(lightning.LightningModule):
                 self.manual_backward(share)
             for name, value in {"loss": share, **metrics}.items():
                 values[name] = values.get(name, 0.0) + value.detach()
-        self._ranks.sum_gradients(self._trained)
-        norm = nn.utils.clip_grad_norm_(self._trained, self._optimisation.gradient_clip, foreach=True)
+        if not is_sharded(self._learner.module):
+            self._ranks.sum_gradients(self._trained)
+        norm = whole(nn.utils.clip_grad_norm_(self._trained, self._optimisation.gradient_clip, foreach=True))
         sums = self._ranks.sum(torch.stack([value.float() for value in values.values()]))
         numbers = torch.cat([sums, norm.float()[None]]).tolist()  # the step's one wait for a GPU
         return dict(zip([*values, "gradient_norm"], numbers, strict=True))
@@ -203,16 +205,16 @@ class _Loop(lightning.LightningModule):
         self._clock.add(counts)
 
         last = progress.step == self._steps
-        if self._ranks.first:
-            if progress.step % training.log_every == 0 or last:
-                self._log(values)
-            if self.intermediate and (progress.step % self.intermediate[0] == 0 or last):
-                spool.append(self._spool, progress.step, self.intermediate[1]())
-                self._clock.restart()
+        if self._ranks.first and (progress.step % training.log_every == 0 or last):
+            self._log(values)
+        if self.intermediate and (progress.step % self.intermediate[0] == 0 or last):
+            scores = self.intermediate[1]()
+            if self._ranks.first:
+                spool.append(self._spool, progress.step, scores)
+            self._clock.restart()
         reason = None if last else self._ranks.anybody(self._stop())
         if reason is not None or progress.step % training.checkpoint_every == 0:
-            if self._ranks.first:
-                self._save()
+            self._save()
             self._ranks.wait()  # nobody leaves before the state is saved
         if reason is not None:
             raise Interrupted(reason)
@@ -233,29 +235,30 @@ class _Loop(lightning.LightningModule):
         spool.append(self._spool, self.progress.step, {**curves, **load})
 
     def _save(self) -> None:
-        spool.sync(self._spool)
         state = {
             "step": self.progress.step,
             "counts": self.progress.counts,
             "losses": self.progress.losses,
-            "module": self.module.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
+            "module": gathered(self._learner.module.state_dict(), keep=self._ranks.first),
+            "optimisers": gathered([one.state_dict() for one in self._optimisers], keep=self._ranks.first),
             "random": {
                 "cpu": torch.get_rng_state(),
                 "cuda": [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else [],
             },
         }
-        checkpoints.save(self._checkpoints, self.progress.step, state)
+        if self._ranks.first:
+            spool.sync(self._spool)
+            checkpoints.save(self._checkpoints, self.progress.step, state)
 
     def resume(self) -> None:
         """Take up the newest whole checkpoint, if there is one, and cut the spool back to it."""
         if not self._ranks.first:
             self._ranks.wait()  # what is damaged has been set aside
-        state = checkpoints.load_newest(self._checkpoints)
+        module = self._learner.module
+        state = checkpoints.load_newest(self._checkpoints, mapped=is_sharded(module))
         if state is not None:
-            self.module.load_state_dict(state["module"])
-            for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
-                optimiser.load_state_dict(saved)
+            load(module, state["module"])
+            load_optimisers(self._optimisers, state["optimisers"])
             torch.set_rng_state(state["random"]["cpu"])
             for generator in state["random"]["cuda"]:
                 torch.cuda.set_rng_state(generator)

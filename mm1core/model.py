@@ -57,9 +57,17 @@ class MultimodalModel(nn.Module):
         if config.encoder.frozen:
             self.encoder.requires_grad_(False)
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The transformer blocks of encoder and decoder: most of the weights."""
+        layers = self.decoder.base_model.layers
+        assert isinstance(layers, nn.ModuleList)
+        return [*self.encoder.blocks, *layers]
+
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Logits (R, L, V)."""
-        embedded = self.embed(batch.tokens, self.encode_images(batch.images), batch.image_names)
+        """Logits (R, L, V). Images beyond those that have a name are encoded and take no place."""
+        image_tokens = self.encode_images(batch.images)[: len(batch.image_names)]
+        embedded = self.embed(batch.tokens, image_tokens, batch.image_names)
         logits: torch.Tensor = self.decoder(
             inputs_embeds=embedded,
             attention_mask=packing_mask(batch.documents, embedded.dtype),
@@ -85,8 +93,6 @@ class MultimodalModel(nn.Module):
         rows, columns = (tokens == IMAGE_ID).nonzero(as_tuple=True)
         number, size = image_tokens.shape[:2]
         _check_placeholders(rows, columns, number=number, size=size, names=image_names)
-        if number == 0:
-            return embedded
         values = image_tokens.flatten(0, 1).to(embedded.dtype)
         return embedded.index_put((rows, columns), values)
 

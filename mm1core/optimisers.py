@@ -3,7 +3,7 @@
 Muon takes the weights of linear layers; AdamW takes embeddings, positions, norms, biases and convolutions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import cos, pi
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from mm1core.config import OptimisationConfig
+from mm1core.sharding import is_spread, part_of, whole
 
 
 def build_optimisers(module: nn.Module, optimisation: OptimisationConfig) -> list[Optimizer]:
@@ -58,8 +59,8 @@ def schedule(step: int, total_steps: int, optimisation: OptimisationConfig) -> f
 class BatchedMuon(Muon):
     """``torch.optim.Muon`` with the matrices of one shape orthogonalised together, and in fp32 on a CPU.
 
-    The same update. ``torch.optim.Muon`` takes them one by one in bf16, which costs more than the rest of a training
-    step on a CPU without bf16 instructions.
+    The same update, also of matrices that are spread over processes. ``torch.optim.Muon`` takes them one by one in
+    bf16, which costs more than the rest of a training step on a CPU without bf16 instructions.
     """
 
     @torch.no_grad()
@@ -77,19 +78,28 @@ class BatchedMuon(Muon):
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         buffers = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
-        updates = torch._foreach_lerp(gradients, buffers, group["momentum"]) if group["nesterov"] else buffers
+        updates = buffers
+        if group["nesterov"]:  # one by one: torch 2.11 cannot do it with a list of tensors that are spread
+            updates = [torch.lerp(*pair, group["momentum"]) for pair in zip(gradients, buffers, strict=True)]
 
-        by_shape: dict[tuple[int, int], list[int]] = {}
-        for index, update in enumerate(updates):
-            by_shape.setdefault((min(update.shape), max(update.shape)), []).append(index)
-        for indices in by_shape.values():
-            wide = torch.stack([_wide(updates[index]) for index in indices])
+        for indices in _together(updates):
+            wide = torch.stack([_wide(whole(updates[index])) for index in indices])
             for index, direction in zip(indices, _orthogonalise(wide, group), strict=True):
                 parameter = parameters[index]
                 rows, columns = parameter.shape
-                direction = direction.T if rows > columns else direction
+                direction = part_of((direction.T if rows > columns else direction).to(parameter.dtype), parameter)
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(direction.to(parameter.dtype), alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
+                parameter.add_(direction, alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
+
+
+def _together(matrices: Sequence[torch.Tensor]) -> Iterable[list[int]]:
+    """Which are orthogonalised at a time: those of one shape, but one by one where each must be gathered for it."""
+    if any(is_spread(matrix) for matrix in matrices):
+        return [[index] for index in range(len(matrices))]
+    by_shape: dict[tuple[int, int], list[int]] = {}
+    for index, matrix in enumerate(matrices):
+        by_shape.setdefault((min(matrix.shape), max(matrix.shape)), []).append(index)
+    return by_shape.values()
 
 
 def _wide(matrix: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ Below ``work``: ``model.json`` and ``model.safetensors`` when done, ``spool.json
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from torch.utils.data import DataLoader
 from mm1core.config import check_shares
 from mm1core.data.rows import Batch, RowStream
 from mm1core.data.rows import steps as row_steps
+from mm1core.device import resolve_device
 from mm1core.fit import Stop, fit
 from mm1core.loss import target_weights, weighted_sum
 from mm1core.model import ModelConfig, MultimodalModel, load_weights, save_model
 from mm1core.open import Data, open_data
-from mm1core.ranks import ALONE, Ranks, current
+from mm1core.ranks import ALONE, Ranks, current, local_device
+from mm1core.sharding import gathered, is_sharded, shard
 from mm1core.stages import PretrainStage
 
 
@@ -31,6 +34,11 @@ def run(stage: PretrainStage, *, inputs: Mapping[str, Path], work: Path, stop: S
     data = open_data({role: path for role, path in inputs.items() if role != "encoder"})
     learner = Pretraining(stage, data, _start(stage, data, inputs.get("encoder")), ranks)
     scoring = stage.intermediate
+
+    def score() -> Mapping[str, float]:
+        model = learner.whole()
+        return {} if model is None else _score(model.to(learner.device), data, stage)
+
     progress = fit(
         learner,
         steps=stage.training.steps,
@@ -38,13 +46,12 @@ def run(stage: PretrainStage, *, inputs: Mapping[str, Path], work: Path, stop: S
         training=stage.training,
         work=work,
         stop=stop,
-        intermediate=None
-        if scoring is None or scoring.every is None
-        else (scoring.every, lambda: _score(learner.module, data, stage)),
+        intermediate=None if scoring is None or scoring.every is None else (scoring.every, score),
         ranks=ranks,
     )
-    if ranks.first:
-        save_model(learner.module, work)
+    model = learner.whole()
+    if model is not None:
+        save_model(model, work)
     ranks.wait()
     return {
         "steps": progress.step,
@@ -61,6 +68,9 @@ class Pretraining:
 
     def __init__(self, stage: PretrainStage, data: Data, model: MultimodalModel, ranks: Ranks = ALONE) -> None:
         self.module = model
+        self.device = local_device(resolve_device(stage.training.device, key="training.device"))
+        if stage.training.shard and ranks.count > 1:
+            shard(model, model.blocks, ranks=ranks, device=self.device)
         self._ranks = ranks
         self._training = stage.training
         self._stream = RowStream(
@@ -86,9 +96,35 @@ class Pretraining:
     def shares(self, batch: Batch) -> Iterator[tuple[torch.Tensor, Mapping[str, torch.Tensor]]]:
         total = self._ranks.sum(target_weights(batch.weights, batch.documents).sum())  # of the whole step
         total = total.clamp(min=torch.finfo(batch.weights.dtype).tiny)
-        for part in batch.split(self._training.micro_batches):
+        for part in self._parts(batch):
             loss, _ = weighted_sum(self.module(part), part.tokens, part.weights, part.documents)
             yield loss / total, {}
+
+    def _parts(self, batch: Batch) -> list[Batch]:
+        """The micro-batches. Where the encoder is spread over the processes all of them run it, or none does: one
+        without an image of its own then looks at a blank one, which has no place in any row."""
+        parts = batch.split(self._training.micro_batches)
+        if not is_sharded(self.module):
+            return parts
+        images = self._ranks.sum(torch.tensor([len(part.images) for part in parts])).tolist()
+        return [
+            replace(part, images=part.images.new_zeros(1, *part.images.shape[1:]))
+            if seen and not len(part.images)
+            else part
+            for part, seen in zip(parts, images, strict=True)
+        ]
+
+    def whole(self) -> MultimodalModel | None:
+        """The model with all its weights, for the first process; the others get ``None``. To be called by all."""
+        if not is_sharded(self.module):
+            return self.module if self._ranks.first else None
+        weights = gathered(self.module.state_dict(), keep=self._ranks.first)
+        if not self._ranks.first:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            model = MultimodalModel(self.module.config)
+        model.load_state_dict(weights)
+        return model
 
     def counts(self, batch: Batch) -> Mapping[str, int]:
         return {

@@ -21,6 +21,7 @@ from mm1core.data.rows import Batch, RowStream, stack
 from mm1core.data.text import SPECIAL_TOKENS
 from mm1core.model import ModelConfig, MultimodalModel
 from mm1core.open import Data
+from mm1core.ranks import ALONE, Ranks
 from mm1core.stages import PretrainStage
 from mm1core.train import Pretraining
 
@@ -119,10 +120,10 @@ def pretrain_stage(**changes) -> PretrainStage:
     return PretrainStage(**(parts | {"training": training} | changes))
 
 
-def learner(model: MultimodalModel, **training) -> Pretraining:
+def learner(model: MultimodalModel, ranks: Ranks = ALONE, **training) -> Pretraining:
     """What ``train.run`` would train, over the sources above."""
     data = Data(tokenizer=tokenizer(), sources=dict(SOURCES), task=no_task)
-    return Pretraining(pretrain_stage(**training), data, model)
+    return Pretraining(pretrain_stage(**training), data, model, ranks)
 
 
 def no_task(name: str, split: str):

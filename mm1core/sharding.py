@@ -1,0 +1,89 @@
+"""Weights, gradients and optimizer state spread over the processes that train together, by torch's ``fully_shard``.
+
+Each process keeps its rows of every weight. Those of a block are gathered where it computes and dropped again;
+gradients are summed, never averaged, and each process keeps its part of the sum. So all processes must compute the same
+blocks in the same order, each micro-batch anew. What leaves a training is whole: checkpoints, scores, the finished
+model. On a module that is not sharded every function here takes things as they are.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+
+from mm1core.ranks import Ranks
+
+
+def shard(module: nn.Module, blocks: Iterable[nn.Module], *, ranks: Ranks, device: torch.device) -> None:
+    """Spread ``module``, equal in every process, over all of them, on ``device``; its ``blocks`` are gathered one by
+    one and the rest together."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    mesh = init_device_mesh(device.type, (ranks.count,))
+    for part in [*blocks, module]:
+        sharded = fully_shard(part, mesh=mesh)
+        sharded.set_gradient_divide_factor(1.0)
+        sharded.set_force_sum_reduction_for_comms(True)  # what gloo can, and a sum is what is wanted
+
+
+def is_sharded(module: nn.Module) -> bool:
+    return isinstance(module, FSDPModule)
+
+
+def is_spread(tensor: torch.Tensor) -> bool:
+    """Whether this process has but a part of it."""
+    return isinstance(tensor, DTensor)
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """All of it, in every process. To be called by all."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part_of(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Of a whole tensor what this process keeps of ``like``."""
+    if not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None).clone()
+
+
+def gathered(state: Any, *, keep: bool) -> Any:
+    """A state of dictionaries, lists and values with its tensors whole, in the memory of the CPU. To be called by all;
+    those that do not ``keep`` it get ``None`` for them, since a node has room for one."""
+    if isinstance(state, Mapping):
+        return {name: gathered(value, keep=keep) for name, value in state.items()}
+    if isinstance(state, list):
+        return [gathered(value, keep=keep) for value in state]
+    if not isinstance(state, DTensor):
+        return state
+    tensor = state.full_tensor()
+    return tensor.cpu() if keep else None
+
+
+def load(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Take over whole weights."""
+    own = module.state_dict()
+    module.load_state_dict({name: part_of(tensor, own[name]) for name, tensor in weights.items()})
+
+
+def load_optimisers(optimisers: Sequence[Optimizer], states: Sequence[Mapping[str, Any]]) -> None:
+    """Take over states whose tensors are whole."""
+    for optimiser, saved in zip(optimisers, states, strict=True):
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        parts = {
+            index: {name: _like_weight(value, parameters[index]) for name, value in state.items()}
+            for index, state in saved["state"].items()
+        }
+        optimiser.load_state_dict({**saved, "state": parts})
+
+
+def _like_weight(value: Any, parameter: torch.Tensor) -> Any:
+    """Moments have the shape of their weight; counts of steps have not, and leave a file that may go away."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return part_of(value, parameter) if value.shape == parameter.shape else value.clone()
