@@ -263,7 +263,8 @@ class Dispatcher:
         work.started = time.time()
         log = self._log(work)
         log.parent.mkdir(parents=True, exist_ok=True)
-        smaller = [with_less_memory(stage, self._verdicts.memory_faults(work.name)) for stage in left]
+        faults, processes = self._verdicts.memory_faults(work.name), self._resources.processes
+        smaller = [with_less_memory(stage, faults, processes=processes) for stage in left]
         changed = {key: value for _, changes in smaller for key, value in changes.items()}
         payload = job_payload(
             [stage for stage, _ in smaller],

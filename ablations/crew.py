@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ablations.failures import from_exception
+from ablations.failures import from_exception, lost_peer
 from ablations.store import StageFolder
 from mm1core.errors import Interrupted
 from slurm.launcher import EXIT_ERROR, EXIT_OK
@@ -18,6 +18,8 @@ from slurm.launcher import EXIT_ERROR, EXIT_OK
 if TYPE_CHECKING:
     from mm1core.ranks import Ranks
 
+EXIT_LOST = 69
+"""Another process of the job is gone, and none left a reason (EX_UNAVAILABLE of sysexits.h)."""
 TOGETHER = ("pretrain",)
 """Kinds of stages that all processes take part in."""
 _BEGIN = "begin"
@@ -42,10 +44,23 @@ class Crew:
         """It returned, or stopped on request, as it did in every process."""
         self._inside = False
 
-    def hear(self, code: int) -> None:
-        """How a stage ended. Who is still inside one that failed is ended with this process."""
-        if self._ranks is not None and not self._inside:
+    def hear(self, code: int) -> int:
+        """How a stage ended. Who is still inside one that failed is ended with this process. Returns the job's code:
+        where one of the others is gone it cannot go on."""
+        if self._ranks is None or self._inside:
+            return code
+        try:
             self._ranks.tell(str(code))
+        except RuntimeError as error:
+            if not self.lost_one(error):
+                raise
+            traceback.print_exc()
+            return code or EXIT_LOST
+        return code
+
+    def lost_one(self, error: BaseException) -> bool:
+        """Whether this was raised because one of the others is gone."""
+        return self._ranks is not None and lost_peer(error)
 
     def failed_elsewhere(self, folder: StageFolder, attempt: int) -> bool:
         """Whether another process was the first to fail in this stage, and said why."""
@@ -72,8 +87,9 @@ def follow(
                 continue
             except BaseException as error:
                 traceback.print_exc()
-                failure = from_exception(error, attempt=payload["attempt"])
-                folder_of(stage).write_failure({**failure, "rank": ranks.index})
+                if not lost_peer(error):  # who is gone may have said why
+                    failure = from_exception(error, attempt=payload["attempt"])
+                    folder_of(stage).write_failure({**failure, "rank": ranks.index})
                 return EXIT_ERROR
         if int(word) != EXIT_OK:
             break

@@ -27,6 +27,11 @@ _NODE_FAULTS = re.compile(
     r"|GPU is lost|Driver/library version mismatch|hardware stack error"
 )
 """What CUDA says of a GPU, or a driver, that is broken or somebody else's."""
+_LOST_PEERS = re.compile(
+    r"Connection (closed|reset) by (remote )?peer|Broken pipe|remote process (has )?exited|ncclRemoteError"
+    r"|NCCL communicator was aborted"
+)
+"""What gloo, NCCL and the store where processes meet say in those that are left when one is gone."""
 _WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _HARDLY_ANY = 1 << 20
 """Bytes; a disk with less is full."""
@@ -49,6 +54,11 @@ def classify(error: BaseException) -> FailureClass:
         if isinstance(one, RuntimeError) and re.search(r"can't allocate memory|out of memory", str(one)):
             return "out_of_memory"
     return "code_error"
+
+
+def lost_peer(error: BaseException) -> bool:
+    """Whether this was raised because another process of the same training is gone."""
+    return any(isinstance(one, RuntimeError) and _LOST_PEERS.search(str(one)) for one in _chain(error))
 
 
 def disk_fault(error: BaseException, store: Path) -> OSError | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import failures
-from ablations.crew import Crew, follow
+from ablations.crew import EXIT_LOST, Crew, follow
 from ablations.identity import identity_fields
 from ablations.lease import Lease, LeaseHeld, LeaseLost, acquire
 from ablations.payload import PayloadError, decode, encode
@@ -97,8 +97,7 @@ def _lead(payload: dict[str, Any], store: Store, stop: "_Stop", crew: Crew) -> i
     for key, value in payload["provenance"].get("after_memory_fault", {}).items():
         _say(f"{key} is {value} now, because an attempt ran out of memory")
     for stage in payload["stages"]:
-        code = _run_stage(_StageRun(stage=stage, payload=payload, store=store), stop, crew)
-        crew.hear(code)
+        code = crew.hear(_run_stage(_StageRun(stage=stage, payload=payload, store=store), stop, crew))
         if code != EXIT_OK:
             return code
     return EXIT_OK
@@ -183,6 +182,8 @@ def _work(one: _StageRun, stop: _Stop, lease: Lease, crew: Crew) -> int:
             return _disk_stops(fault)
         if crew.failed_elsewhere(one.folder, one.payload["attempt"]):
             return EXIT_ERROR
+        if crew.lost_one(error):
+            return EXIT_LOST
         try:
             one.folder.write_failure(failures.from_exception(error, attempt=one.payload["attempt"]))
         except OSError as unwritable:

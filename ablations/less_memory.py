@@ -10,14 +10,19 @@ from ablations.stages import Stage
 from mm1core.stages import EvaluateStage, PretrainStage
 
 
-def with_less_memory(stage: Stage, times: int) -> tuple[Stage, dict[str, Any]]:
-    """A stage whose parts were halved so many times, as far as they can be, and what changed, by dotted key."""
+def with_less_memory(stage: Stage, times: int, *, processes: int = 1) -> tuple[Stage, dict[str, Any]]:
+    """A stage whose parts were halved so many times, as far as they can be, and what changed, by dotted key.
+
+    ``processes`` share the rows of a step among them; where theirs cannot be halved, the next smaller equal parts.
+    """
     config: Any = stage.config
     changed: dict[str, Any] = {}
     for _ in range(times):
         if isinstance(config, PretrainStage):
-            parts = 2 * config.training.micro_batches
-            if config.training.rows_per_step % parts == 0:
+            rows = config.training.rows_per_step // processes
+            least = 2 * config.training.micro_batches
+            parts = next((number for number in range(least, rows + 1) if rows % number == 0), None)
+            if parts is not None:
                 config = replace(config, training=replace(config.training, micro_batches=parts))
                 changed["training.micro_batches"] = parts
         elif isinstance(config, EvaluateStage) and config.evaluation.batch_size > 1:

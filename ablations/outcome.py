@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from ablations.crew import EXIT_LOST
 from ablations.job import EXIT_HELD, EXIT_STORE
 from slurm.launcher import EXIT_INTERRUPTED, JobState, JobStatus
 
@@ -16,7 +17,7 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
     """It was asked to stop, and saved its state."""
     LOST = "lost"
-    """What ran it is gone."""
+    """What ran it is gone, or one of its processes."""
     NODE_FAILED = "node_failed"
     """The node is to blame; the next attempt runs elsewhere."""
     UNWRITABLE = "unwritable"
@@ -60,6 +61,8 @@ def outcome_of(status: JobStatus, failure: Mapping[str, Any] | None) -> Outcome:
         return Outcome.KILLED
     if status.exit_code == EXIT_HELD:
         return Outcome.HELD
+    if status.exit_code == EXIT_LOST:
+        return Outcome.LOST
     if status.exit_code == EXIT_INTERRUPTED:
         return Outcome.INTERRUPTED
     if status.exit_code == EXIT_STORE:

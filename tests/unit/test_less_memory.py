@@ -1,10 +1,15 @@
 """What is repeated after an attempt ran out of memory: the same result, in smaller parts."""
 
+from dataclasses import replace
+
+import pytest
 from fixed_configuration import fixed_config
 
 from ablations.identity import stage_key
 from ablations.less_memory import with_less_memory
 from ablations.stages import Chains, Stage
+from mm1core.ranks import Ranks
+from mm1core.train import _check_shares
 
 *_, ENCODER, PRETRAIN, EVALUATE = Chains().chain(fixed_config(), seed=0)
 
@@ -19,6 +24,17 @@ def test_a_step_is_computed_in_twice_as_many_parts_each_time():
         assert stage.config.training.micro_batches == parts
         assert changed == ({"training.micro_batches": parts} if times else {})
         assert key(stage) == PRETRAIN.key
+
+
+@pytest.mark.parametrize(
+    ("rows", "processes", "expected"), [(8, 4, [2, 2]), (8, 2, [2, 4]), (12, 2, [2, 6]), (9, 3, [3, 3]), (4, 4, [1, 1])]
+)
+def test_the_rows_of_each_process_divide_into_the_parts(rows, processes, expected):
+    config = replace(PRETRAIN.config, training=replace(PRETRAIN.config.training, rows_per_step=rows))
+    for times, parts in enumerate(expected, start=1):
+        stage, _ = with_less_memory(replace(PRETRAIN, config=config), times, processes=processes)
+        assert stage.config.training.micro_batches == parts
+        _check_shares(stage.config.training, Ranks(count=processes))
 
 
 def test_fewer_items_are_decoded_side_by_side():
