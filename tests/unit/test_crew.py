@@ -1,11 +1,9 @@
 """A job of two processes of which one is lost or fails in the middle of a training."""
 
-import json
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,8 @@ from ablations.store import StageFolder, Store
 from mm1core.train import Pretraining
 from slurm.launcher import EXIT_ERROR, JobState, JobStatus
 
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["mm1core.train", "mm1core.evaluation.evaluate"])  # once for all processes
 PATIENCE = 240.0
 FIXED = fixed_config()
 CONFIG = replace(
@@ -46,18 +46,10 @@ class Job:
         )
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        self.processes = [
-            subprocess.Popen(
-                [sys.executable, __file__, json.dumps(payload), json.dumps(rank == broken)],
-                env={
-                    **os.environ,
-                    **{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"},
-                    **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"},
-                },
-            )
-            for rank in range(2)
-        ]
+            port = free.getsockname()[1]
+        self.processes = [SERVER.Process(target=one, args=(rank, port, payload, rank == broken)) for rank in range(2)]
+        for process in self.processes:
+            process.start()
 
     @property
     def folder(self) -> StageFolder:
@@ -66,8 +58,23 @@ class Job:
     def in_the_middle(self) -> bool:
         return self.folder.newest_checkpoint() is not None
 
-    def codes(self) -> list[int]:
-        return [process.wait(PATIENCE) for process in self.processes]
+    def codes(self) -> list[int | None]:
+        for process in self.processes:
+            process.join(PATIENCE)
+        return [process.exitcode for process in self.processes]
+
+
+def one(rank: int, port: int, payload: dict[str, Any], broken: bool) -> None:
+    """What each process does."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if broken:
+        Pretraining.counts = fail  # type: ignore[method-assign]
+    os._exit(run(payload))  # as slurm.task does
+
+
+def fail(self: Pretraining, batch: Any) -> Any:
+    raise KeyError("in this process alone")
 
 
 @pytest.fixture
@@ -81,7 +88,7 @@ def start(tmp_path: Path) -> Any:
     yield started
     for process in (process for job in jobs for process in job.processes):
         process.kill()
-        process.wait()
+        process.join()
 
 
 @pytest.mark.parametrize(("victim", "shard"), [(0, False), (1, False), (1, True)])
@@ -91,7 +98,7 @@ def test_a_lost_process_is_nobodys_failure_and_the_job_is_tried_again(start, vic
     while not job.in_the_middle():
         assert time.monotonic() < end, "waited in vain for a checkpoint"
         time.sleep(0.05)
-    job.processes[victim].send_signal(signal.SIGKILL)
+    job.processes[victim].kill()
     first, second = job.codes()
     assert (first, second) == ((-signal.SIGKILL, EXIT_ERROR) if victim == 0 else (EXIT_LOST, -signal.SIGKILL))
     assert job.folder.failure() is None
@@ -105,15 +112,3 @@ def test_a_process_that_failed_is_not_called_lost_by_the_other(start):
     failure = job.folder.failure()
     assert failure is not None
     assert (failure["class"], failure["rank"]) == ("code_error", 1)
-
-
-if __name__ == "__main__":
-    if json.loads(sys.argv[2]):
-
-        def counts(self: Pretraining, batch: Any) -> Any:
-            raise KeyError("of this process alone")
-
-        Pretraining.counts = counts  # type: ignore[method-assign]
-    code = run(json.loads(sys.argv[1]))
-    sys.stdout.flush()
-    os._exit(code)  # as slurm.task does

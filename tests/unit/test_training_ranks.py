@@ -1,11 +1,11 @@
 """Several processes that train one model take the steps that one would take."""
 
 import json
+import multiprocessing
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,8 @@ from mm1core.fit import fit
 from mm1core.ranks import current, joined
 from mm1core.train import run
 
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["mm1core.train", "mm1core.evaluation.evaluate"])  # once for all processes
 STEPS, ROWS = 5, 8
 CLOCK = ("_per_second", "step_seconds", "_cpu_percent", "_memory_gib")
 
@@ -89,23 +91,21 @@ def together(processes: int, work: Path, **options: Any) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    started = []
-    for rank in range(processes):
-        environment = {
-            **os.environ,
-            "RANK": str(rank),
-            "WORLD_SIZE": str(processes),
-            "LOCAL_RANK": str(rank),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-        }
-        command = [sys.executable, __file__, str(work), json.dumps(options)]
-        started.append(
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        )
+    started = [SERVER.Process(target=one, args=(rank, processes, port, work, options)) for rank in range(processes)]
     for process in started:
-        printed, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, printed
+        process.start()
+    for process in started:
+        process.join(300)
+    assert [process.exitcode for process in started] == [0] * processes
+
+
+def one(rank: int, processes: int, port: int, work: Path, options: dict[str, Any]) -> None:
+    """What each process does."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    with joined(), suppress(Interrupted):
+        (stage if "world" in options else train)(work, **options)
 
 
 def metrics(work: Path) -> list[dict[str, float]]:
@@ -208,13 +208,3 @@ def test_rows_that_cannot_be_shared_out_are_refused():
     with pytest.raises(ConfigError, match="multiple of 6") as refused:
         check_shares(training, 3)
     assert refused.value.key == "training.rows_per_step"
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    options = json.loads(sys.argv[2])
-    with joined():
-        try:
-            (stage if "world" in options else train)(Path(sys.argv[1]), **options)
-        except Interrupted:
-            sys.exit(0)
