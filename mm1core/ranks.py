@@ -1,8 +1,8 @@
 """The processes that train one model together, by the variables that torchrun and ``slurm.task`` set.
 
 Every process has its share of each step's rows, and all weights unless they are sharded (``sharding``); gradients are
-summed, never averaged, so that a step is the same on any number of processes. Rank 0 alone writes. What processes tell each other about the run (whether to
-stop, counts) goes over the CPU, gradients over the devices they are on.
+summed, never averaged, so that a step is the same on any number of processes. Rank 0 alone writes. What processes tell
+each other about the run (whether to stop, counts) goes over the CPU, gradients over the devices they are on.
 """
 
 import os

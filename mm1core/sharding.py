@@ -22,8 +22,9 @@ from mm1core.ranks import Ranks
 def shard(module: nn.Module, blocks: Iterable[nn.Module], *, ranks: Ranks, device: torch.device) -> None:
     """Spread ``module``, equal in every process, over all of them, on ``device``; its ``blocks`` are gathered one by
     one and the rest together."""
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    if device.type == "cuda":  # before a mesh is made, which would take LOCAL_RANK for the number of a visible GPU
+        torch.cuda.init()
+        torch.cuda.set_device(device.index or 0)
     mesh = init_device_mesh(device.type, (ranks.count,))
     for part in [*blocks, module]:
         sharded = fully_shard(part, mesh=mesh)

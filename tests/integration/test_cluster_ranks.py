@@ -25,15 +25,15 @@ set:
   data.world.train_scenes: 300
   data.world.evaluation_scenes: 100
   training: {steps: 60, rows_per_step: 4, checkpoint_every: 10, log_every: 1, shard: SHARD}
-  evaluation: {items: 32, tasks: [colour, text_core], shots: [0], every: 30, intermediate_items: 32}
+  evaluation: {items: 32, tasks: [captioning], shots: [0, 4], max_new_tokens: 12, every: 30, intermediate_items: 32}
 axes: {connector.num_tokens: [9]}
-objective: {metric: eval/zero_shot, direction: maximize}
+objective: {metric: eval/captioning/cider_d/0, direction: maximize}
 resources: {nodes: 2, gpus: 2}
 """
 
 
-FEW_ITEMS = 2 / 32
-"""What rounding may make of a score: a handful of answers hang in the balance after so short a training."""
+ONE_CAPTION = 0.02
+"""What rounding may do to a score: one of 32 captions, of about 0.1 on the average, may hang in the balance."""
 
 
 @pytest.fixture(scope="module", params=["undisturbed, without accounting", "sharded, queued again, with accounting"])
@@ -107,7 +107,7 @@ def test_four_processes_on_two_nodes_give_the_curve_of_one(tmp_path, cluster, he
         assert_close(together, alone)
     (log,) = store.glob("sweeps/ranks/trials/*/attempt-*.log")
     assert log.read_text().count("attempt 1, process") == 1 + disturbed  # of four processes one leads
-    assert max(scores(here).values()) > FEW_ITEMS
+    assert max(scores(here).values()) > 2 * ONE_CAPTION
     assert_close(scores(store), scores(here))
     assert [one.name for one in store.glob("pretrain/*")] == [one.name for one in here.glob("pretrain/*")]
 
@@ -115,5 +115,5 @@ def test_four_processes_on_two_nodes_give_the_curve_of_one(tmp_path, cluster, he
 def assert_close(together: dict[str, float], alone: dict[str, float]) -> None:
     assert together.keys() == alone.keys()
     for name, value in together.items():
-        allowed = {"abs": FEW_ITEMS} if name.startswith("eval/") else {"rel": 2e-3}
+        allowed = {"abs": ONE_CAPTION} if name.startswith("eval/") else {"rel": 1e-4}
         assert value == pytest.approx(alone[name], **allowed), name
