@@ -8,8 +8,7 @@ from fixed_configuration import fixed_config
 from ablations.identity import stage_key
 from ablations.less_memory import with_less_memory
 from ablations.stages import Chains, Stage
-from mm1core.ranks import Ranks
-from mm1core.train import _check_shares
+from mm1core.config import check_shares
 
 *_, ENCODER, PRETRAIN, EVALUATE = Chains().chain(fixed_config(), seed=0)
 
@@ -34,7 +33,7 @@ def test_the_rows_of_each_process_divide_into_the_parts(rows, processes, expecte
     for times, parts in enumerate(expected, start=1):
         stage, _ = with_less_memory(replace(PRETRAIN, config=config), times, processes=processes)
         assert stage.config.training.micro_batches == parts
-        _check_shares(stage.config.training, Ranks(count=processes))
+        check_shares(stage.config.training, processes)
 
 
 def test_fewer_items_are_decoded_side_by_side():
