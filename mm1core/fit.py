@@ -97,11 +97,10 @@ def fit(
     """Train ``learner.module`` for ``steps`` steps in all, continuing from the newest checkpoint below ``work``.
 
     ``intermediate``: every so many steps, a function whose metrics go into the spool; it is called in every process,
-    and those of the first one count. Of ``training`` only the
-    precision and the execution fields count. ``ranks``: who trains with this process; the learner's batches and shares
-    are then its part of the step's, and the first process alone writes. Raises ``Interrupted`` after saving when
-    ``stop`` gives a reason, ``Diverged`` at a loss or gradient that is not finite, ``StorageError`` where ``work``
-    cannot be written.
+    and those of the first one count. Of ``training`` only the precision and the execution fields count. ``ranks``: who
+    trains with this process; the learner's batches and shares are then its part of the step's, and the first process
+    alone writes. Raises ``Interrupted`` after saving when ``stop`` gives a reason, ``Diverged`` at a loss or gradient
+    that is not finite, ``StorageError`` where ``work`` cannot be written.
     """
     device = local_device(resolve_device(training.device, key="training.device"))
     if device.type == "cpu" and training.precision == "bf16":
