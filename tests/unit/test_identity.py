@@ -141,7 +141,8 @@ def test_execution_fields_exist_and_are_few():
         "tokenizer.path",
         "data.tokenizer.path",
         "intermediate",
-        *(f"training.{name}" for name in ("micro_batches", "checkpoint_every", "log_every", "data_workers", "device")),
+        *(f"training.{name}" for name in ("micro_batches", "checkpoint_every", "log_every", "shard")),
+        *(f"training.{name}" for name in ("data_workers", "device")),
         "evaluation.batch_size",
         "evaluation.device",
     }
