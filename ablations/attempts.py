@@ -5,8 +5,9 @@ are the lines after its beginning: failures of an earlier run are tried again.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,39 @@ class Attempt:
     """Key of the stage that it did not finish, where the job was given up."""
     failure: Mapping[str, Any] | None = None
     """Why it was given up."""
+    seconds: float = 0.0
+    """For which it held its resources, as far as is known."""
     excused: bool = False
     """Somebody asked for a retry since: it says nothing against trying others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """For those who only ask how it went."""
+
+    given_up: set[str] | None
+    """Keys of the stages that this run does not try again; ``None`` where nothing was ever noted."""
+    outcomes: Counter[str]
+    """Of this run's attempts."""
+    seconds: float
+    """For which attempts held their resources, those of earlier runs included."""
+
+
+def read_tried(sweep: Path) -> Tried:
+    lines = list(read_lines(_path(sweep)))
+    current = _since_beginning(lines)
+    return Tried(
+        given_up={line["stage"] for line in current if line["stage"] is not None} if lines else None,
+        outcomes=Counter(line["outcome"] for line in current),
+        seconds=sum(line.get("seconds", 0.0) for line in lines),
+    )
 
 
 class AttemptsFile:
     """For the one writer."""
 
     def __init__(self, sweep: Path) -> None:
-        self._path = sweep / "attempts.jsonl"
+        self._path = _path(sweep)
         self._lines = LineWriter(self._path)
 
     def begin(self) -> None:
@@ -61,20 +86,23 @@ class AttemptsFile:
 
     def read(self) -> list[Attempt]:
         """What was noted since the run began, oldest first."""
-        found: list[Attempt] = []
-        for line in read_lines(self._path):
-            if "begun" in line:
-                found = []
-            elif "forgotten" in line:
-                stages, jobs = line["forgotten"]["stages"], line["forgotten"]["jobs"]
-                left = [one for one in found if one.stage not in stages and one.job not in jobs]
-                found = [replace(one, excused=True) for one in left]
-            elif line.pop("time", None) is not None:
-                found.append(Attempt(**{**line, "kinds": tuple(line["kinds"])}))
-        return found
+        return [Attempt(**{**line, "kinds": tuple(line["kinds"])}) for line in _since_beginning(read_lines(self._path))]
 
-    def given_up(self) -> set[str] | None:
-        """Keys of the stages that this run does not try again; ``None`` where nothing was ever noted."""
-        if not self._path.exists():
-            return None
-        return {one.stage for one in self.read() if one.stage is not None}
+
+def _since_beginning(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of attempts that count, without the time at which they were written."""
+    found: list[dict[str, Any]] = []
+    for line in lines:
+        if "begun" in line:
+            found = []
+        elif "forgotten" in line:
+            stages, jobs = line["forgotten"]["stages"], line["forgotten"]["jobs"]
+            left = [one for one in found if one["stage"] not in stages and one["job"] not in jobs]
+            found = [{**one, "excused": True} for one in left]
+        elif line.pop("time", None) is not None:
+            found.append(line)
+    return found
+
+
+def _path(sweep: Path) -> Path:
+    return sweep / "attempts.jsonl"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.json_lines import LineWriter, read_lines
-from ablations.store import Damaged, are_numbers, has_texts, is_number, read_object
+from ablations.store import are_numbers, has_texts, is_number, object_in
 
 _LEFT_OUT = ("metrics", "stages")
 
@@ -42,11 +42,8 @@ def read_ended(sweep: Path) -> dict[str, dict[str, Any]]:
 
 def read_trial(path: Path) -> dict[str, Any] | None:
     """A trial's record; ``None`` where there is none, or none that can be used."""
-    try:
-        record = read_object(path)
-    except (FileNotFoundError, Damaged):
-        return None
-    return record if _says_how_it_ended(record) and are_numbers(record.get("metrics")) else None
+    record = object_in(path)
+    return record if record is not None and _says_how_it_ended(record) and are_numbers(record.get("metrics")) else None
 
 
 def _says_how_it_ended(record: Mapping[str, Any]) -> bool:

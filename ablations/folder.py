@@ -1,10 +1,10 @@
 """The folder of a sweep in the store, by what a user calls it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ablations.errors import BadInput, nearest
+from ablations.store import object_in
 
 
 def sweep_folder(sweep: str, store: Path) -> Path:
@@ -41,11 +41,7 @@ def sweep_folders(sweep: str | None, store: Path) -> list[Path]:
 
 def submission_of(folder: Path) -> dict[str, Any] | None:
     """What ``submitted.json`` says; ``None`` for a sweep that was not submitted."""
-    try:
-        about: dict[str, Any] = json.loads((folder / "submitted.json").read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return about
+    return object_in(folder / "submitted.json")
 
 
 def _name_in(path: Path) -> str:

@@ -1,6 +1,5 @@
 """``ablate logs``: what the jobs of a sweep printed, by trial or shared stage and attempt."""
 
-import json
 import os
 import sys
 import time
@@ -13,6 +12,7 @@ from ablations.errors import OK, BadInput, nearest
 from ablations.folder import submission_of, sweep_folder
 from ablations.invocation import command
 from ablations.lease import holder
+from ablations.outline import read_outline
 
 _LOOK_AGAIN = 0.2
 """Seconds between two looks at a log that is followed."""
@@ -69,11 +69,7 @@ def _may_grow(log: _Log, folder: Path) -> bool:
 
 def _known(folder: Path) -> list[_Log]:
     """Shared stages by name, then trials in the plan's order; only what has a log."""
-    try:
-        plan = json.loads((folder / "plan.json").read_bytes())
-    except ValueError as error:
-        raise BadInput(f"{folder / 'plan.json'} is not JSON ({error}); `ablate run` writes it anew") from None
-    labels = {arm["key"]: arm["label"] for arm in plan["arms"]}
+    outline = read_outline(folder)
     ended = read_ended(folder)
     shared: dict[str, dict[int, Path]] = {}
     for path in sorted(folder.glob("jobs/*.attempt-*.log")):
@@ -84,16 +80,16 @@ def _known(folder: Path) -> list[_Log]:
         kind, _, key = name.rpartition("-")
         done = (folder.parents[1] / kind / key / "record.json").exists()
         found.append(_Log(key=key, label=f"{kind} (shared)", state="done" if done else "open", attempts=attempts))
-    for trial in plan["trials"]:
-        own = folder / "trials" / trial["key"]
+    for key, arm, seed in outline.trials:
+        own = folder / "trials" / key
         attempts = {int(path.stem.removeprefix("attempt-")): path for path in own.glob("attempt-*.log")}
-        record = ended.get(trial["key"], {})
+        record = ended.get(key, {})
         if not attempts:  # a shared stage took it along
             attempts = shared.get(str((record.get("failure") or {}).get("stage", "")).replace("/", "-"), {})
         if attempts:
-            label = f"{labels[trial['arm']]}:{trial['seed']}"
+            label = f"{outline.labels[arm]}:{seed}"
             state = record.get("state", "open")
-            found.append(_Log(key=trial["key"], label=label, state=state, attempts=attempts))
+            found.append(_Log(key=key, label=label, state=state, attempts=attempts))
     return found
 
 

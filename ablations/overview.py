@@ -1,18 +1,17 @@
 """How a sweep stands, read from its folders alone: for ``ablate status`` and ``ablate watch``."""
 
-import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablations.attempts import DONE, AttemptsFile
+from ablations.attempts import DONE, read_tried
 from ablations.ended import read_ended
-from ablations.errors import BadInput
 from ablations.folder import submission_of
 from ablations.lease import holder
+from ablations.outline import read_outline
 from ablations.snapshot import STATES, Status, read_running
+from ablations.store import object_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +42,20 @@ class Overview:
 
 def read_overview(folder: Path, store: Path) -> Overview:
     """Raises ``BadInput`` where the plan cannot be read."""
-    plan = _object(folder / "plan.json")
-    if plan is None:
-        raise BadInput(f"{folder / 'plan.json'} cannot be read; `ablate run` writes it anew")
+    outline = read_outline(folder)
     owner, submission = holder(folder), submission_of(folder)
-    running, queued = read_running(folder, store, owned=owner is not None)
+    running, queued = read_running(folder, store, owned=owner is not None and submission is None)
     active = {job.name.removeprefix("trial-") for job in running if job.name.startswith("trial-")}
-    ended, attempts = read_ended(folder), AttemptsFile(folder)
-    given_up = attempts.given_up()
-    trials = tuple(_trial(trial, ended.get(trial["key"], {}), active, given_up) for trial in plan["trials"])
+    ended, tried = read_ended(folder), read_tried(folder)
+    trials = tuple(
+        _trial(key, arm, seed, ended.get(key, {}), active, tried.given_up) for key, arm, seed in outline.trials
+    )
     counts = dict.fromkeys(STATES, 0)
     for trial in trials:
         counts[trial["state"]] += 1
-    last_look = (_object(folder / "look.json") or {}) if submission is not None else {}
+    last_look = (object_in(folder / "look.json") or {}) if submission is not None else {}
     status = Status(
-        name=plan["name"],
+        name=outline.name,
         counts=counts,
         running=running,
         queued=queued,
@@ -66,18 +64,18 @@ def read_overview(folder: Path, store: Path) -> Overview:
     )
     return Overview(
         status=status,
-        title=plan["title"],
-        labels={arm["key"]: arm["label"] for arm in plan["arms"]},
+        title=outline.title,
+        labels=outline.labels,
         trials=trials,
-        cut_short=Counter(one.outcome for one in attempts.read() if one.outcome not in (DONE, "pruned")),
-        searches=plan["design"] == "search",
+        cut_short={how: count for how, count in tried.outcomes.items() if how not in (DONE, "pruned")},
+        searches=outline.design == "search",
         owner=None if owner is None else str(owner),
         submission=None if submission is None else {**submission, **last_look},
     )
 
 
 def _trial(
-    planned: Mapping[str, Any], record: Mapping[str, Any], active: set[str], given_up: set[str] | None
+    key: str, arm: str, seed: int, record: Mapping[str, Any], active: set[str], given_up: set[str] | None
 ) -> dict[str, Any]:
     """``given_up``: the stages that this run has given up; a failure of another stage is of a run before, and is tried
     again in this one."""
@@ -85,12 +83,12 @@ def _trial(
         stage = str((record.get("failure") or {}).get("stage", "")).partition("/")[2]
         record = record if stage in given_up else {}
     state = record.get("state", "waiting")
-    if planned["key"] in active and state != "done":  # what is listed as running may be older than the record
+    if key in active and state != "done":  # what is listed as running may be older than the record
         state = "running"
     return {
-        "key": planned["key"],
-        "arm": planned["arm"],
-        "seed": planned["seed"],
+        "key": key,
+        "arm": arm,
+        "seed": seed,
         "state": state if state in STATES else "waiting",
         "objective": record.get("objective"),
         "seconds": record.get("seconds"),
@@ -104,11 +102,3 @@ def _gpu_hours(trials: tuple[Mapping[str, Any], ...], gpus: int) -> tuple[float,
     spent = [trial["seconds"] * gpus / 3600 for trial in trials if trial["seconds"] is not None]
     left = sum(trial["state"] in ("running", "waiting") for trial in trials)
     return sum(spent), sum(spent) / len(spent) * left if spent else None
-
-
-def _object(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -16,6 +16,7 @@ from ablations.configuration import leaves
 from ablations.cost import Work, Works, decoder_parameters, training_work
 from ablations.design import design_arms, same
 from ablations.metrics import check_objective
+from ablations.outline import save_outline
 from ablations.payload import encode
 from ablations.points import some_arms
 from ablations.stages import Chains, Stage
@@ -80,8 +81,10 @@ def make_plan(sweep: Sweep, *, suggested: Sequence[Arm] = (), chains: Chains | N
 
 
 def save_plan(plan: Plan, sweep: Path) -> None:
-    """Write ``plan.json`` into the sweep's folder. Raises ``OSError``."""
-    write_changed(sweep / "plan.json", json.dumps(plan_document(plan), ensure_ascii=False) + "\n")
+    """Write ``plan.json`` and its outline into the sweep's folder. Raises ``OSError``."""
+    document = plan_document(plan)
+    write_changed(sweep / "plan.json", json.dumps(document, ensure_ascii=False) + "\n")
+    save_outline(document, sweep)
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 This is what a study is made of, and made anew from when its journal is lost. Imports no Optuna.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from ablations.ended import read_trial
 from ablations.errors import SweepError
 from ablations.points import Point
 from ablations.stages import Chains
+from ablations.store import object_in
 from ablations.sweep import Sweep
 from mm1core import spool
 
@@ -43,9 +43,8 @@ def search_arms(sweep: Sweep, folder: Path, store: Path) -> tuple[SearchArm, ...
 
     Arms that are no point of the sweep's axes any more are left out.
     """
-    try:
-        plan = json.loads((folder / "plan.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+    plan = object_in(folder / "plan.json")
+    if plan is None:
         return ()
     trials: dict[str, list[Mapping[str, Any]]] = {}
     for trial in plan["trials"]:

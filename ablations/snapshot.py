@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.lease import holder
+from ablations.store import object_in
 
 STATES = ("done", "pruned", "diverged", "failed", "running", "waiting")
 """Of a trial. The first four are ends; a failed one is tried again by the next run."""
@@ -97,23 +98,32 @@ def last_spooled(work: Path) -> Spooled | None:
 def read_running(folder: Path, store: Path, *, owned: bool) -> tuple[tuple[RunningJob, ...], int]:
     """Jobs that run, and how many wait in the launcher's queue, from ``running.json``.
 
-    ``owned``: its writer is alive. Without one, as where a cluster's jobs go on by themselves, a job runs while it
-    holds its stage.
+    ``owned``: its writer is alive, and knows best. Without one, as where a cluster's jobs go on by themselves, a job
+    runs while it holds its stage.
     """
-    try:
-        listed = json.loads((folder / "running.json").read_bytes())
-        jobs, queued = listed["jobs"], listed.get("queued", [])
-    except (FileNotFoundError, ValueError, KeyError):
-        return (), 0
-    running, waiting = [], 0
-    for entry, begun in [*((one, True) for one in jobs), *((one, False) for one in queued)]:
+    listed = object_in(folder / "running.json") or {}
+    jobs, queued = listed.get("jobs", []), listed.get("queued", [])
+    if owned:
+        return tuple(running_job(entry, store) for entry in jobs), len(queued)
+    there = {kind: _names(store / kind) for kind in {stage["kind"] for entry in queued for stage in entry["stages"]}}
+    # A listing for each kind of stage: to look into the folders of thousands of jobs takes long.
+    begun = [entry for entry in queued if any(stage["key"] in there[stage["kind"]] for stage in entry["stages"])]
+    running, waiting = [], len(queued) - len(begun)
+    for entry in [*jobs, *begun]:
         job = running_job(entry, store)
-        owner = None if owned and begun else holder(job.work.parent)
-        if owner is not None or (owned and begun):
-            running.append(job if owner is None else replace(job, node=owner.host))
+        owner = holder(job.work.parent)
+        if owner is not None:
+            running.append(replace(job, node=owner.host))
         elif not all(_record(stage, store).exists() for stage in entry["stages"]):
             waiting += 1
     return tuple(running), waiting
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except FileNotFoundError:
+        return set()
 
 
 def running_job(job: Mapping[str, Any], store: Path) -> RunningJob:

@@ -185,6 +185,14 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def object_in(path: Path) -> dict[str, Any] | None:
+    """A JSON object; ``None`` where there is none, for a file that can do without."""
+    try:
+        return read_object(path)
+    except (FileNotFoundError, Damaged):
+        return None
+
+
 def has_texts(value: Any, *names: str) -> bool:
     """Whether this is an object in which these are texts."""
     return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in names)

@@ -17,7 +17,7 @@ from ablations.errors import OK, TRIALS_FAILED, BadInput
 from ablations.lease import acquire
 from ablations.logs import logs
 from ablations.overview import read_overview
-from ablations.plan import plan_document
+from ablations.plan import plan_document, save_plan
 from ablations.status import status
 from ablations.store import Store, write_json
 
@@ -38,11 +38,14 @@ def end(store: Path, number: int, state: str, **more: Any) -> None:
     EndedFile(store / "sweeps" / "drill").note(record)
 
 
-def list_running(store: Path, number: int) -> None:
+def listed(number: int) -> dict[str, Any]:
     trial = PLAN.trials[number]
     stages = [{"kind": stage.kind, "key": stage.key, "steps": 40} for stage in trial.stages[2:]]
-    job = {"name": f"trial-{trial.key}", "label": "arm 0 · seed 0", "stages": stages, "started": time.time()}
-    write_json(store / "sweeps" / "drill" / "running.json", {"jobs": [job]})
+    return {"name": f"trial-{trial.key}", "label": "arm 0 · seed 0", "stages": stages, "started": time.time()}
+
+
+def list_running(store: Path, number: int) -> None:
+    write_json(store / "sweeps" / "drill" / "running.json", {"jobs": [listed(number)]})
 
 
 def write_log(store: Path, number: int, attempt: int, text: str) -> Path:
@@ -194,6 +197,34 @@ def test_the_last_end_of_a_trial_counts_and_a_line_cut_short_does_not(store, cap
 def test_an_unknown_sweep_is_refused_with_the_nearest(store):
     with pytest.raises(BadInput, match="did you mean 'drill'"):
         status("dril", store=store, json_output=False)
+
+
+def test_a_plan_that_was_written_anew_is_believed_rather_than_its_outline(store):
+    folder = store / "sweeps" / "drill"
+    save_plan(PLAN, folder)
+    assert len(read_overview(folder, store).trials) == 6
+    smaller = plan_document(drill(arms=2, seeds=2))
+    write_json(folder / "plan.json", smaller)  # by whoever knows nothing of outlines
+    assert [trial["key"] for trial in read_overview(folder, store).trials] == [one["key"] for one in smaller["trials"]]
+    (folder / "plan.json").write_text('{"name": ')
+    with pytest.raises(BadInput, match="ablate run"):
+        read_overview(folder, store)
+
+
+def test_of_jobs_that_were_queued_at_the_last_look_those_run_that_hold_their_stage(store):
+    submitted_and_looked(store)
+    write_json(store / "sweeps" / "drill" / "running.json", {"jobs": [], "queued": [listed(0), listed(1), listed(2)]})
+    first, second = (PLAN.trials[number].stages[2] for number in (0, 1))
+    for stage in (first, second):  # the second was interrupted
+        (store / stage.kind / stage.key / "work").mkdir(parents=True)
+    lease = acquire(store / first.kind / first.key)
+    found = read_overview(store / "sweeps" / "drill", store).status
+    assert ([job.key for job in found.running], found.queued) == ([first.key], 2)
+    looking = acquire(store / "sweeps" / "drill")  # it has not seen yet that the job began
+    found = read_overview(store / "sweeps" / "drill", store).status
+    assert ([job.key for job in found.running], found.queued) == ([first.key], 2)
+    looking.release()
+    lease.release()
 
 
 def test_status_writes_nothing(store, capsys):
