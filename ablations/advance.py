@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.backlog import Backlog, Work
-from ablations.describe import trial_ending
+from ablations.describe import trial_ending, trial_label
 from ablations.ended import read_ended
 from ablations.errors import StoreError
 from ablations.failures import FailureClass, without_exception
@@ -28,6 +28,7 @@ from ablations.plan import Plan, Trial
 from ablations.running import RunningFile, entry
 from ablations.snapshot import STATES, Status, running_job
 from ablations.stages import Stage
+from ablations.stop_request import cancelled_trials, stop_requested
 from ablations.store import StageFolder, Store, Warn, store_errors
 from ablations.trials import State, TrialFolders
 from ablations.verdicts import Verdicts
@@ -73,6 +74,10 @@ class Dispatcher:
         self._counts: Counter[str] = Counter()
         """Ended trials by state."""
         self._unfinished: dict[str, Trial] = {}
+        self._cancelled: set[str] = set()
+        """Keys of trials that somebody cancelled; of the unfinished ones among them the job is about to end."""
+        self._asked: dict[str, int] = {}
+        """Jobs that were asked to end because nobody wants them, by name: 1 politely, 2 at once."""
         self._recorded: set[str] = set()
         self._examined: set[str] = set()
         self._running_file = RunningFile(self._folder)
@@ -90,13 +95,14 @@ class Dispatcher:
         self._plan = plan
         with store_errors(self._store.root):
             for trial in plan.trials:
-                if trial.key not in self.records and trial.key not in self._unfinished:
+                if not any(trial.key in known for known in (self.records, self._unfinished, self._cancelled)):
                     self._admit(trial)
             self._regroup()
 
     def advance(self) -> Status:
         """Do everything that can be done now. Raises ``StoreError``, ``LauncherError``."""
         with store_errors(self._store.root):
+            self._heed_cancelled()
             statuses = self._launcher.jobs()
             self._note_started(_queued(statuses))
             for name, status in statuses.items():
@@ -153,6 +159,36 @@ class Dispatcher:
                     self._launcher.cancel(running[trial.key])
             self._regroup()
 
+    def _heed_cancelled(self) -> None:
+        """Give up the trials that somebody cancelled, and ask what runs or is queued for them alone to end."""
+        unwanted = cancelled_trials(self._folder) & self._unfinished.keys()
+        if not unwanted:
+            return
+        self._cancelled |= unwanted
+        begun = {work.job.trial.key for work in self._active.values() if work.job.trial is not None}
+        if idle := unwanted - begun:
+            for key in idle:
+                self._leave_out(self._unfinished[key])
+            self._regroup()
+        for name, work in self._active.items():
+            if not self._is_wanted(work):
+                trial = work.job.trial
+                how = 1 if trial is None else stop_requested(self._folder, trial.key)
+                if how > self._asked.get(name, 0):
+                    self._asked[name] = how
+                    self._launcher.cancel(name, kill=how > 1)
+
+    def _is_wanted(self, work: Work) -> bool:
+        """Whether a trial that is to be finished may need it."""
+        if work.job.trial is not None:
+            return work.job.trial.key not in self._cancelled
+        wanted = (trial for key, trial in self._unfinished.items() if key not in self._cancelled)
+        return any(stage.key == work.job.key for trial in wanted for stage in trial.stages)
+
+    def _leave_out(self, trial: Trial) -> None:
+        del self._unfinished[trial.key]
+        self._counts["cancelled"] += 1
+
     def status(self) -> Status:
         counts = {**dict.fromkeys(STATES, 0), **self._counts}
         counts["running"] = sum(work.job.trial is not None for work in self._running())
@@ -190,7 +226,7 @@ class Dispatcher:
             counts = self._verdicts.continuing and not self._verdicts.is_settled(name, attempt)
             if statuses[name].state.ended and (work is None or replacing or not counts):
                 if counts and work is None:  # nothing is left of it to do
-                    self._verdicts.passed(job)
+                    self._verdicts.passed(job, statuses[name].seconds)
                 self._launcher.forget(name)
                 continue
             if work is None or (replacing and statuses[name].state == JobState.QUEUED):
@@ -294,6 +330,7 @@ class Dispatcher:
 
     def _settle(self, work: Work, status: JobStatus) -> None:
         """Take note of an attempt that ended."""
+        work.seconds = time.time() - work.started if status.seconds is None else status.seconds
         left = [stage for stage in work.job.stages if not self._is_recorded(stage)]
         recorded = [stage for stage in work.job.stages if stage not in left]
         if not left:
@@ -301,9 +338,17 @@ class Dispatcher:
             self._verdicts.done(work, recorded)
             return
         trial, stage = work.job.trial, left[0]
+        self._asked.pop(work.name, None)
         if trial is not None and self._folders.marker(trial).exists():
             self._finish(trial, "pruned")
             self._verdicts.done(work, recorded, "pruned")
+            self._regroup()
+            return
+        if not self._is_wanted(work):
+            self._verdicts.done(work, recorded, "cancelled")
+            if trial is not None:
+                self._leave_out(trial)
+                self._say(f"{trial_label(trial)}: cancelled")
             self._regroup()
             return
         failure = self._stage(stage).failure(self._warn)
@@ -318,6 +363,7 @@ class Dispatcher:
             self._backlog.hold(work, self._clock())
             return
         if self._stopping and outcome in (Outcome.INTERRUPTED, Outcome.LOST, Outcome.KILLED):
+            self._verdicts.done(work, recorded, "stopped")
             return
         if failure is None:
             failure = self._unsaid(work, status, outcome)

@@ -23,7 +23,7 @@ class Attempt:
     job: str
     number: int
     outcome: str
-    """``done``, ``pruned``, or an ``Outcome``."""
+    """``done``, ``pruned``, ``cancelled``, ``stopped`` (with the whole sweep), or an ``Outcome``."""
     left: int = 0
     """Stages without a record in the end."""
     step: int = 0
@@ -37,7 +37,8 @@ class Attempt:
     failure: Mapping[str, Any] | None = None
     """Why it was given up."""
     seconds: float = 0.0
-    """For which it held its resources, as far as is known."""
+    """For which it held its resources, as far as is known: a cluster's job that was killed with its script may have
+    held them longer."""
     excused: bool = False
     """Somebody asked for a retry since: it says nothing against trying others."""
 

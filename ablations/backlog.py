@@ -28,6 +28,8 @@ class Work:
     """Number of the newest attempt, former runs included."""
     started: float = 0.0
     """Unix time of the newest attempt."""
+    seconds: float = 0.0
+    """For which its newest attempt that ended held its resources."""
     wait: float = _FIRST_WAIT
     look_again: float = 0.0
     over: bool = False

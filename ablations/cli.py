@@ -209,12 +209,14 @@ def retry(
     sweep: Sweep,
     trials: Annotated[
         list[str] | None,
-        typer.Argument(help="Keys of failed trials, or ARM:SEED. [default: all that failed]", show_default=False),
+        typer.Argument(
+            help="Keys of failed or cancelled trials, or ARM:SEED. [default: all that failed]", show_default=False
+        ),
     ] = None,
     store: Store = DEFAULT_STORE,
     json_output: Json = False,
 ) -> int:
-    """Try failed trials of a submitted sweep again, with the program it was submitted with."""
+    """Try failed or cancelled trials of a submitted sweep again, with the program it was submitted with."""
     from ablations.retry import retry as retry_trials
 
     return retry_trials(sweep, trials or (), store=store, json_output=json_output)
@@ -223,15 +225,19 @@ def retry(
 @app.command()
 def cancel(
     sweep: Sweep,
+    trials: Annotated[
+        list[str] | None,
+        typer.Argument(help="Keys of trials, or ARM:SEED. [default: all of the sweep]", show_default=False),
+    ] = None,
     store: Store = DEFAULT_STORE,
     kill: Annotated[bool, typer.Option("--kill", help="At once, without saving state.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_output: Json = False,
 ) -> int:
-    """End what runs or waits of a sweep. Running jobs save their state first."""
+    """End what runs or waits of a sweep, or of some of its trials. Running jobs save their state first."""
     from ablations.cancel import cancel as cancel_sweep
 
-    return cancel_sweep(sweep, store=store, kill=kill, yes=yes, json_output=json_output)
+    return cancel_sweep(sweep, trials or (), store=store, kill=kill, yes=yes, json_output=json_output)
 
 
 @app.command()

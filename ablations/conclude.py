@@ -85,7 +85,8 @@ def say_end(
     """Print the summary. Returns the command's exit code."""
     page = folder / "report" / "index.html"
     failed = status.counts["failed"] + status.counts["diverged"]
-    stopped = bool(status.counts["waiting"]) and not status.problem
+    waiting, cancelled = status.counts["waiting"], status.counts["cancelled"]
+    stopped = bool(waiting or cancelled) and not status.problem
     if json_output:
         document = {"name": status.name, "states": dict(status.counts), "report": str(page), "summary": summary}
         print(json.dumps({**document, **({"stopped": True} if stopped else {})}, ensure_ascii=False))
@@ -103,9 +104,8 @@ def say_end(
             file=sys.stderr,
         )
     if stopped:
-        print(
-            f"Stopped: {status.counts['waiting']} trials are left; submitting the sweep again goes on.", file=sys.stderr
-        )
+        left = [f"{waiting} trials are left"] * bool(waiting) + [f"{cancelled} were cancelled"] * bool(cancelled)
+        print(f"Stopped: {' and '.join(left)}; running or submitting the sweep again goes on.", file=sys.stderr)
     if failed or status.problem:
         return TRIALS_FAILED
     if stopped:

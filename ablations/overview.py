@@ -1,6 +1,6 @@
 """How a sweep stands, read from its folders alone: for ``ablate status`` and ``ablate watch``."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from ablations.folder import submission_of
 from ablations.lease import holder
 from ablations.outline import read_outline
 from ablations.snapshot import STATES, Status, read_running
+from ablations.stop_request import cancelled_trials
 from ablations.store import object_in
 
 
@@ -47,8 +48,10 @@ def read_overview(folder: Path, store: Path) -> Overview:
     running, queued = read_running(folder, store, owned=owner is not None and submission is None)
     active = {job.name.removeprefix("trial-") for job in running if job.name.startswith("trial-")}
     ended, tried = read_ended(folder), read_tried(folder)
+    cancelled = cancelled_trials(folder)
     trials = tuple(
-        _trial(key, arm, seed, ended.get(key, {}), active, tried.given_up) for key, arm, seed in outline.trials
+        _trial(key, arm, seed, ended.get(key, {}), active, cancelled, tried.given_up)
+        for key, arm, seed in outline.trials
     )
     counts = dict.fromkeys(STATES, 0)
     for trial in trials:
@@ -60,14 +63,14 @@ def read_overview(folder: Path, store: Path) -> Overview:
         running=running,
         queued=queued,
         problem=last_look.get("problem", "") if counts["failed"] + counts["waiting"] else "",
-        gpu_hours=_gpu_hours(trials, (submission or {}).get("gpus", 0)),
+        gpu_hours=_gpu_hours(tried.seconds, counts, (submission or {}).get("gpus", 0)),
     )
     return Overview(
         status=status,
         title=outline.title,
         labels=outline.labels,
         trials=trials,
-        cut_short={how: count for how, count in tried.outcomes.items() if how not in (DONE, "pruned")},
+        cut_short={how: count for how, count in tried.outcomes.items() if how not in (DONE, "pruned", "cancelled")},
         searches=outline.design == "search",
         owner=None if owner is None else str(owner),
         submission=None if submission is None else {**submission, **last_look},
@@ -75,14 +78,20 @@ def read_overview(folder: Path, store: Path) -> Overview:
 
 
 def _trial(
-    key: str, arm: str, seed: int, record: Mapping[str, Any], active: set[str], given_up: set[str] | None
+    key: str,
+    arm: str,
+    seed: int,
+    record: Mapping[str, Any],
+    active: set[str],
+    cancelled: Collection[str],
+    given_up: set[str] | None,
 ) -> dict[str, Any]:
     """``given_up``: the stages that this run has given up; a failure of another stage is of a run before, and is tried
     again in this one."""
     if record.get("state") == "failed" and given_up is not None:
         stage = str((record.get("failure") or {}).get("stage", "")).partition("/")[2]
         record = record if stage in given_up else {}
-    state = record.get("state", "waiting")
+    state = record.get("state", "cancelled" if key in cancelled else "waiting")
     if key in active and state != "done":  # what is listed as running may be older than the record
         state = "running"
     return {
@@ -96,9 +105,11 @@ def _trial(
     }
 
 
-def _gpu_hours(trials: tuple[Mapping[str, Any], ...], gpus: int) -> tuple[float, float | None] | None:
+def _gpu_hours(seconds: float, counts: Mapping[str, int], gpus: int) -> tuple[float, float | None] | None:
+    """``seconds``: for which attempts held ``gpus`` each. What ended trials took on average, the others will take."""
     if not gpus:
         return None
-    spent = [trial["seconds"] * gpus / 3600 for trial in trials if trial["seconds"] is not None]
-    left = sum(trial["state"] in ("running", "waiting") for trial in trials)
-    return sum(spent), sum(spent) / len(spent) * left if spent else None
+    spent = seconds * gpus / 3600
+    ended = sum(counts[state] for state in ("done", "pruned", "diverged", "failed"))
+    left = counts["running"] + counts["waiting"]
+    return spent, spent / ended * left if ended else None

@@ -158,7 +158,7 @@ def _tell_of_cluster(folder: Path, store: Path, display: Display) -> None:
 
 
 def _say_stopped(again: str, status: Status, *, json_output: bool) -> int:
-    left = status.counts["waiting"]
+    left = status.counts["waiting"] + status.counts["cancelled"]
     if json_output:
         print(json.dumps({"name": status.name, "states": dict(status.counts), "stopped": True}))
     print(

@@ -10,8 +10,8 @@ from typing import Any
 from ablations.lease import holder
 from ablations.store import object_in
 
-STATES = ("done", "pruned", "diverged", "failed", "running", "waiting")
-"""Of a trial. The first four are ends; a failed one is tried again by the next run."""
+STATES = ("done", "pruned", "diverged", "failed", "cancelled", "running", "waiting")
+"""Of a trial. All but the last two are ends; one that failed or was cancelled is tried again by the next run."""
 
 _TAIL = 4096
 """Bytes at the end of a spool that surely hold a whole line."""
@@ -53,7 +53,8 @@ class Status:
     problem: str = ""
     """Why no further jobs are started, where that is so."""
     gpu_hours: tuple[float, float | None] | None = None
-    """Spent by ended trials, and what the rest will take if it goes on like that; for sweeps on GPUs of a cluster."""
+    """For which attempts that ended held GPUs, and what the rest will take if it goes on like that; for sweeps on a
+    cluster."""
 
     @property
     def total(self) -> int:

@@ -95,7 +95,7 @@ def _print_owner(found: Overview, store: Path) -> None:
             print(f"no job of it runs or waits; `{watch}` carries it on")
     elif found.owner is not None:
         print(f"run by {found.owner}")
-    elif status.counts["waiting"] or status.counts["failed"]:
+    elif any(status.counts[state] for state in ("waiting", "failed", "cancelled")):
         copy = f"{status.name}/sweep.yaml"
         print(f"nobody runs it; `ablate run` with the sweep file goes on (a copy is {copy} in the store)")
 

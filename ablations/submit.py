@@ -80,7 +80,8 @@ def _code(status: Status) -> int:
     if status.problem or status.counts["failed"] + status.counts["diverged"]:
         return TRIALS_FAILED
     looked_after = status.followed or status.queued - status.unsent or status.running
-    return OK if status.ended == status.total or looked_after else STOPPED
+    left = status.ended < status.total or status.counts["cancelled"]
+    return STOPPED if left and not looked_after else OK
 
 
 def _document(status: Status) -> dict[str, object]:

@@ -78,14 +78,17 @@ class Verdicts:
         self._failed[stage.key] = {"stage": f"{stage.kind}/{stage.key}", **failure}
 
     def done(self, work: Work, recorded: Iterable[Stage], outcome: str = DONE) -> None:
-        """An attempt left nothing to do. Raises ``OSError``."""
+        """An attempt left nothing to do, or nothing that is wanted. Raises ``OSError``."""
         self._write(work, outcome, recorded)
 
-    def passed(self, job: Job) -> None:
+    def passed(self, job: Job, seconds: float | None) -> None:
         """A job that an earlier process sent has ended, and nothing needs it any more. Raises ``OSError``."""
         kinds = tuple(sorted({stage["kind"] for stage in job.payload["stages"]}))
         self._kinds_done.update(kinds)
-        self._file.note(Attempt(job=job.name, number=job.payload["attempt"], outcome=DONE, kinds=kinds))
+        attempt = Attempt(
+            job=job.name, number=job.payload["attempt"], outcome=DONE, kinds=kinds, seconds=round(seconds or 0.0, 3)
+        )
+        self._file.note(attempt)
 
     def ended(
         self, work: Work, outcome: Outcome, recorded: Iterable[Stage], *, left: int, step: int, node: str | None
@@ -174,5 +177,6 @@ class Verdicts:
                 kinds=kinds,
                 stage=stage,
                 failure=failure,
+                seconds=round(work.seconds, 3),
             )
         )

@@ -46,6 +46,8 @@ class Word:
     """As a shell counts: 128 and more for signals. ``None`` while it has only begun."""
     node: str | None = None
     """Where it runs; of several the first."""
+    seconds: float | None = None
+    """Since it began in that run, in the end."""
 
 
 def write_batch(root: Path, jobs: Sequence[Job]) -> Batch:
@@ -114,13 +116,15 @@ def read_word(batch: Batch, index: int) -> Word | None:
         text = (batch.folder / f"{index}.status").read_text()
     except OSError:
         return None
-    found = re.fullmatch(r"(?:begun (\d+)|ended (\d+) (\d+)) ?(\S*)\n", text)
+    found = re.fullmatch(r"(?:begun (\d+)|ended (\d+) (\d+)) ?(\S*)(?: (\d+))?\n", text)
     if found is None:
         return None
     node = found[4] or None
     if found[1] is not None:
         return Word(restart=int(found[1]), exit_code=None, node=node)
-    return Word(restart=int(found[2]), exit_code=int(found[3]), node=node)
+    return Word(
+        restart=int(found[2]), exit_code=int(found[3]), node=node, seconds=float(found[5]) if found[5] else None
+    )
 
 
 def _written(job: Job) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | No
     if seen.stuck:  # not the fault of the node that it began on last, and SLURM itself avoids the one it is
         return JobStatus(state=JobState.LOST, problem=_said(seen))
     status = _status_of(seen, word, patient=patient)
-    return status if status is None or word is None else replace(status, node=word.node)
+    return status if status is None or word is None else replace(status, node=word.node, seconds=word.seconds)
 
 
 def _status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | None:

@@ -96,6 +96,8 @@ class JobStatus:
     """Process on this machine, where there is one."""
     node: str | None = None
     """Where it ran, by the scheduler's name, on a cluster."""
+    seconds: float | None = None
+    """For which it held its resources, where the launcher knows that better than whoever watches it."""
     node_failed: bool = False
     """It was lost because its node was."""
     out_of_memory: bool = False

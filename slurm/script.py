@@ -178,7 +178,7 @@ def _begin(batch: Batch) -> list[str]:
         "trap : TERM USR2  # for the job alone; the script waits for it",
         "task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}",
         f"status={shlex.quote(str(batch.folder))}/$task.status",
-        'note() { echo "$@" > "$status.$restart" && mv -f "$status.$restart" "$status"; }',
+        'note() { echo "$@" $SECONDS > "$status.$restart" && mv -f "$status.$restart" "$status"; }',
         "note begun $restart $SLURMD_NODENAME",
     ]
 

@@ -16,8 +16,12 @@ from typing import Any
 import pytest
 from tally import drill
 
+from ablations.cancel import cancel
 from ablations.errors import OK, STOPPED, STORE_UNUSABLE, TRIALS_FAILED
 from ablations.lease import holder
+from ablations.overview import read_overview
+from ablations.stop_request import clear_stop
+from reports.build import build_report
 
 TESTS = Path(__file__).parents[1]
 SLOW = {"arms": 2, "seeds": 2, "steps": 20, "step_seconds": 0.02}
@@ -145,7 +149,8 @@ def test_every_fault_is_told_apart_and_touches_no_other_trial(tmp_path):
         "die once": ("done", None, 2),
         "none": ("done", None, 1),
     }
-    assert document["counts"] == {"done": 2, "pruned": 0, "diverged": 1, "failed": 6, "running": 0, "waiting": 0}
+    ended = {"done": 2, "pruned": 0, "diverged": 1, "failed": 6}
+    assert document["counts"] == {**ended, "cancelled": 0, "running": 0, "waiting": 0}
     assert "Traceback" not in messages
     log = tmp_path / "sweeps" / "drill" / "trials" / planned.trials[0].key / "attempt-1.log"
     assert "RuntimeError: wrong on purpose" in log.read_text()
@@ -234,8 +239,27 @@ def test_a_second_ctrl_c_ends_what_does_not_stop(tmp_path, begin):
     process.send_signal(signal.SIGINT)
     code, document, _ = finish(process)
     assert code == STOPPED
-    assert document["counts"] == {"done": 0, "pruned": 0, "diverged": 0, "failed": 0, "running": 0, "waiting": 1}
+    assert {state for state, count in document["counts"].items() if count} == {"waiting"}
     assert run(tmp_path, arms=1, seeds=1)[0] == OK
+
+
+def test_cancelled_trials_save_their_state_and_the_others_are_finished(tmp_path, begin):
+    settings = {"arms": 3, "seeds": 1, "steps": 100, "step_seconds": 0.02}
+    first, _, last = drill(**settings).trials
+    process = begin(tmp_path, workers=1, **settings)
+    spool = tmp_path / "training" / first.stages[2].key / "work" / "spool.jsonl"
+    until(spool.exists)
+    cancel("drill", [first.key[:8], "arm 2:0"], store=tmp_path, kill=False, yes=False, json_output=False)
+    states = [trial["state"] for trial in read_overview(tmp_path / "sweeps" / "drill", tmp_path).trials]
+    assert [states[0], states[2]] == ["cancelled", "cancelled"]
+    _, document, _ = finish(process)
+    assert {state: count for state, count in document["counts"].items() if count} == {"done": 1, "cancelled": 2}
+    assert not (tmp_path / "training" / last.stages[2].key).exists()
+    summary = build_report(tmp_path / "sweeps" / "drill", store=tmp_path, output=tmp_path / "report", images=False)
+    assert {trial["state"] for trial in summary["unfinished"]} == {"missing"}
+    clear_stop(tmp_path / "sweeps" / "drill")  # as `ablate run` does
+    assert run(tmp_path, **settings)[1]["counts"]["done"] == 3
+    assert len(spool.read_text().splitlines()) == 100  # none of them twice
 
 
 def test_two_dispatchers_on_one_sweep_one_refuses(tmp_path, begin):

@@ -22,6 +22,7 @@ from ablations.lease import acquire
 from ablations.plan import Plan
 from ablations.snapshot import Status
 from ablations.stages import input_kind
+from ablations.stop_request import clear_stop, request_stop
 from ablations.store import Store
 from mm1core.errors import Interrupted
 from slurm.launcher import EXIT_INTERRUPTED, Job, JobState, JobStatus, Resources
@@ -719,3 +720,62 @@ def test_what_the_launcher_has_queued_counts_as_waiting(world):
             break
         world.launcher.wait(1.0)
     assert (most, status.counts["done"]) == (1, 2)
+
+
+def test_cancelled_trials_are_given_up_and_nothing_is_begun_for_them_alone(world):
+    root = tally("root")
+    only = tally("only for a", [root])
+    planned = plan({
+        ("a", 0): (root, only, tally("a0", [only])),
+        ("a", 1): (root, only, tally("a1", [only])),
+        ("b", 0): (root, tally("b0", [root])),
+    })  # fmt: skip
+    dispatcher = world.dispatcher(planned)
+    dispatcher.advance()
+    for trial in planned.trials[:2]:
+        request_stop(world.store.sweep("drill"), kill=False, trial=trial.key)
+    status = world.finish(dispatcher)
+    assert (status.counts["cancelled"], status.counts["done"], status.counts["waiting"]) == (2, 1, 0)
+    assert sorted(world.ran) == ["b0", "root"]
+    dispatcher.extend(planned)  # as a search does
+    assert dispatcher.advance().counts["cancelled"] == 2
+    clear_stop(world.store.sweep("drill"))
+    assert world.run(planned).counts["done"] == 3
+
+
+@pytest.mark.parametrize("by_new_processes", [False, True])
+def test_what_runs_for_cancelled_trials_alone_is_asked_to_end(world, by_new_processes):
+    planned = drill(arms=2, seeds=1)
+    dispatcher = world.dispatcher(planned, continuing=by_new_processes)
+    while not any(job.name.startswith("trial-") for job in dispatcher.advance().running):
+        world.launcher.wait(1.0)
+    request_stop(world.store.sweep("drill"), kill=False, trial=planned.trials[0].key)
+    if by_new_processes:
+        world.launcher.left_alone()
+    status = world.carry_on(planned) if by_new_processes else world.finish(dispatcher)
+    assert (status.counts["cancelled"], status.counts["done"], status.counts["failed"]) == (1, 1, 0)
+    assert "train 0 0" not in world.ran
+    outcomes = {one.job: one.outcome for one in AttemptsFile(world.store.sweep("drill")).read()}
+    assert outcomes[f"trial-{planned.trials[0].key}"] == "cancelled"
+    assert world.launcher.submitted.count(f"trial-{planned.trials[0].key}") == 1
+
+
+def test_a_shared_stage_that_runs_ends_with_the_last_trial_that_needs_it(world):
+    planned = drill(arms=2, seeds=1)
+    dispatcher = world.dispatcher(planned)
+    dispatcher.advance()
+    assert world.launcher.submitted == [f"tally-{planned.trials[0].stages[0].key}"]
+    request_stop(world.store.sweep("drill"), kill=False, trial=planned.trials[0].key)
+    assert len(dispatcher.advance().running) == 1
+    request_stop(world.store.sweep("drill"), kill=False, trial=planned.trials[1].key)
+    assert world.finish(dispatcher).counts["cancelled"] == 2
+    assert world.ran == []
+
+
+def test_what_an_attempt_held_is_noted_as_the_launcher_says(world):
+    planned = drill(arms=1, seeds=1)
+    answers = [replace(killed(9), seconds=5.0), replace(exited(EXIT_INTERRUPTED), seconds=7.0)]
+    world.behave["train 0 0"] = lambda job: answers.pop() if answers else replace(world.do_stages(job), seconds=11.0)
+    world.run(planned)
+    attempts = AttemptsFile(world.store.sweep("drill")).read()
+    assert [one.seconds for one in attempts if one.job.startswith("trial-")] == [7.0, 5.0, 11.0]

@@ -58,7 +58,7 @@ GOLDEN = """\
 trap : TERM USR2  # for the job alone; the script waits for it
 task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}
 status=FOLDER/$task.status
-note() { echo "$@" > "$status.$restart" && mv -f "$status.$restart" "$status"; }
+note() { echo "$@" $SECONDS > "$status.$restart" && mv -f "$status.$restart" "$status"; }
 note begun $restart $SLURMD_NODENAME
 module load cuda
 

@@ -19,6 +19,7 @@ from ablations.logs import logs
 from ablations.overview import read_overview
 from ablations.plan import plan_document, save_plan
 from ablations.status import status
+from ablations.stop_request import request_stop
 from ablations.store import Store, write_json
 
 PLAN = drill(arms=3, seeds=2)
@@ -64,7 +65,15 @@ def as_json(store: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[
 def test_a_sweep_that_has_not_begun_waits(store, capsys):
     code, document = as_json(store, capsys)
     assert code == OK
-    assert document["states"] == {"done": 0, "pruned": 0, "diverged": 0, "failed": 0, "running": 0, "waiting": 6}
+    assert document["states"] == {
+        "done": 0,
+        "pruned": 0,
+        "diverged": 0,
+        "failed": 0,
+        "cancelled": 0,
+        "running": 0,
+        "waiting": 6,
+    }
     assert document["running_in"] is None
 
 
@@ -76,7 +85,15 @@ def test_ended_trials_are_counted_and_failures_told(store, capsys):
     end(store, 3, "diverged", failure={**failure, "class": "diverged"})
     code, document = as_json(store, capsys)
     assert code == TRIALS_FAILED
-    assert document["states"] == {"done": 1, "pruned": 1, "diverged": 1, "failed": 1, "running": 0, "waiting": 2}
+    assert document["states"] == {
+        "done": 1,
+        "pruned": 1,
+        "diverged": 1,
+        "failed": 1,
+        "cancelled": 0,
+        "running": 0,
+        "waiting": 2,
+    }
     assert document["trials"][2]["failure"]["error"] == "KeyError: 'x'"
     assert document["trials"][0]["label"] == "arm 0"
     assert status("drill", store=store, json_output=False) == TRIALS_FAILED
@@ -224,6 +241,35 @@ def test_of_jobs_that_were_queued_at_the_last_look_those_run_that_hold_their_sta
     found = read_overview(store / "sweeps" / "drill", store).status
     assert ([job.key for job in found.running], found.queued) == ([first.key], 2)
     looking.release()
+    lease.release()
+
+
+def test_gpu_hours_are_those_of_every_attempt_and_of_shared_stages_once(store):
+    submitted_and_looked(store)
+    folder = store / "sweeps" / "drill"
+    write_json(folder / "submitted.json", {"profile": "ours", "submitted": 1.0, "gpus": 2, "poll_seconds": 1.0})
+    attempts = AttemptsFile(folder)
+    attempts.note(Attempt(job="tally-shared", number=1, outcome="done", seconds=1800.0))
+    attempts.note(Attempt(job="trial-a", number=1, outcome="interrupted", left=1, seconds=900.0))
+    attempts.begin()
+    for job in ("trial-a", "trial-b"):
+        attempts.note(Attempt(job=job, number=2, outcome="done", seconds=450.0))
+    for number in range(2):
+        end(store, number, "done", seconds=2250.0)
+    request_stop(folder, kill=False, trial=PLAN.trials[5].key)
+    assert read_overview(folder, store).status.gpu_hours == pytest.approx((2.0, 3.0))  # three more at an hour each
+
+
+def test_cancelled_trials_are_told_apart_until_they_have_ended(store, capsys):
+    folder = store / "sweeps" / "drill"
+    for trial in PLAN.trials[:3]:
+        request_stop(folder, kill=False, trial=trial.key)
+    end(store, 0, "done")
+    list_running(store, 1)
+    lease = acquire(folder)
+    code, document = as_json(store, capsys)
+    assert code == OK
+    assert [trial["state"] for trial in document["trials"]] == ["done", "running", "cancelled"] + ["waiting"] * 3
     lease.release()
 
 
