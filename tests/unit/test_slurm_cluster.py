@@ -413,9 +413,9 @@ def test_a_job_is_over_when_its_script_has_said_so_although_slurm_calls_it_runni
     ((batch, _),) = load_batches(tmp_path / "cluster")
     (batch.folder / "0.status").write_text("begun 0 n1\n")
     assert launcher.jobs()["a"].state == JobState.RUNNING
-    (batch.folder / "0.status").write_text("ended 0 137 n1\n")
+    (batch.folder / "0.status").write_text("ended 0 137 n1 75\n")
     status = launcher.jobs()["a"]
-    assert (status.state, status.signal) == (JobState.KILLED, 9)
+    assert (status.state, status.signal, status.node, status.seconds) == (JobState.KILLED, 9, "n1", 75.0)
 
 
 def test_a_job_that_slurm_holds_after_a_failed_launch_is_taken_out_of_the_queue(tmp_path):

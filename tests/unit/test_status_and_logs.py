@@ -18,6 +18,7 @@ from ablations.lease import acquire
 from ablations.logs import logs
 from ablations.overview import read_overview
 from ablations.plan import plan_document, save_plan
+from ablations.snapshot import STATES
 from ablations.status import status
 from ablations.stop_request import request_stop
 from ablations.store import Store, write_json
@@ -65,15 +66,7 @@ def as_json(store: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[
 def test_a_sweep_that_has_not_begun_waits(store, capsys):
     code, document = as_json(store, capsys)
     assert code == OK
-    assert document["states"] == {
-        "done": 0,
-        "pruned": 0,
-        "diverged": 0,
-        "failed": 0,
-        "cancelled": 0,
-        "running": 0,
-        "waiting": 6,
-    }
+    assert document["states"] == {**dict.fromkeys(STATES, 0), "waiting": 6}
     assert document["running_in"] is None
 
 
@@ -85,15 +78,8 @@ def test_ended_trials_are_counted_and_failures_told(store, capsys):
     end(store, 3, "diverged", failure={**failure, "class": "diverged"})
     code, document = as_json(store, capsys)
     assert code == TRIALS_FAILED
-    assert document["states"] == {
-        "done": 1,
-        "pruned": 1,
-        "diverged": 1,
-        "failed": 1,
-        "cancelled": 0,
-        "running": 0,
-        "waiting": 2,
-    }
+    ended = dict.fromkeys(("done", "pruned", "diverged", "failed"), 1)
+    assert document["states"] == {**dict.fromkeys(STATES, 0), **ended, "waiting": 2}
     assert document["trials"][2]["failure"]["error"] == "KeyError: 'x'"
     assert document["trials"][0]["label"] == "arm 0"
     assert status("drill", store=store, json_output=False) == TRIALS_FAILED
