@@ -76,7 +76,7 @@ def submit_sweep(
             cluster=cluster,
             workers=workers,
             code=freeze_code(store),
-            provenance=provenance(sys.argv),
+            provenance=provenance(sys.argv, store=store),
         )
         replacing = _is_another(submitted, folder)
         clear_stop(folder)

@@ -19,6 +19,7 @@ from ablations.doctor_checks import (
     check_partition,
     check_time,
     failed,
+    longest_run,
     ok,
     out_of_service,
     wanted_partitions,
@@ -34,7 +35,7 @@ from ablations.store import Store, store_errors
 from slurm.batch import Batch
 from slurm.commands import Slurm
 from slurm.launcher import LauncherError
-from slurm.partition import PARTITIONS, Node, nodes_of, parse_nodes, parse_partitions
+from slurm.partition import PARTITIONS, Node, Partition, nodes_of, parse_nodes, parse_partitions
 from slurm.script import Site, batch_script
 from slurm.submission import NoAnswer, NoPlace, QueueFull, Refused, rehearse
 
@@ -96,20 +97,23 @@ def _examine(cluster: Cluster, store: Path, gpus: int, *, wait: float, pretended
     slurm = Slurm(cluster.environment)
     sound = True
     nodes: list[Node] = []
-    for check in chain([_check_store(store)], _ask_slurm(cluster, slurm, gpus, nodes)):
+    wanted: list[Partition] = []
+    for check in chain([_check_store(store)], _ask_slurm(cluster, slurm, gpus, wanted, nodes)):
         sound &= not check.failed
         yield check
     if not sound:
         return
-    with prepared(store, gpus) as batch:
+    with prepared(store, gpus, longest=longest_run(wanted)) as batch:
         check = _rehearse(batch, cluster, slurm, nodes)
         yield check
         if not check.failed:
             yield from _send(batch, cluster, slurm, gpus, wait=wait, pretended=pretended)
 
 
-def _ask_slurm(cluster: Cluster, slurm: Slurm, gpus: int, nodes: list[Node]) -> Iterator[Check]:
-    """Fills ``nodes`` with those that jobs may go to."""
+def _ask_slurm(
+    cluster: Cluster, slurm: Slurm, gpus: int, wanted: list[Partition], nodes: list[Node]
+) -> Iterator[Check]:
+    """Fills ``wanted`` and ``nodes`` with those that jobs may go to."""
     answer = slurm.ask(*PARTITIONS)
     if not answer.ok:
         problem = answer.problem or "scontrol gives no reason"
@@ -121,7 +125,7 @@ def _ask_slurm(cluster: Cluster, slurm: Slurm, gpus: int, nodes: list[Node]) -> 
     yield check
     if check.failed:
         return
-    wanted = wanted_partitions(cluster.profile, partitions)
+    wanted += wanted_partitions(cluster.profile, partitions)
     yield check_time(cluster.profile, wanted)
     answer = slurm.ask(*nodes_of(",".join(one.name for one in wanted)))
     if not answer.ok:

@@ -66,8 +66,14 @@ def check_partition(profile: Profile, partitions: Sequence[Partition]) -> Check:
     return ok(name, ", ".join(f"{one.name} is {one.state}" for one in wanted) + default)
 
 
+def longest_run(partitions: Sequence[Partition]) -> int | None:
+    """Seconds for which a job may run that goes to any of these; ``None`` where there is no limit."""
+    limits = [one.longest for one in partitions]
+    return None if None in limits else max((limit for limit in limits if limit is not None), default=None)
+
+
 def check_time(profile: Profile, wanted: Sequence[Partition]) -> Check:
-    longest = None if any(one.longest is None for one in wanted) else max(one.longest or 0 for one in wanted)
+    longest = longest_run(wanted)
     limit = "no limit" if longest is None else f"a limit of {_time(longest)}"
     asked = None if profile.time is None else seconds(profile.time)
     if asked is not None and longest is not None and asked > longest:

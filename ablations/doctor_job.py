@@ -22,8 +22,8 @@ from slurm.queue import QUEUED, Seen, look
 from slurm.script import Site, batch_script, python_command
 from slurm.submission import send
 
-_TIME = "0:05:00"
-"""Seconds are enough, but for a file system on which libraries are imported for the first time."""
+_SECONDS = 300
+"""A few are enough, but for a file system on which libraries are imported for the first time."""
 _POLL = 2.0
 _WORD_PATIENCE = 30.0
 """Seconds until what a job wrote on its node is surely seen here; shared file systems lag."""
@@ -52,13 +52,14 @@ class Visit:
 
 
 @contextmanager
-def prepared(store: Path, gpus: int) -> Iterator[Batch]:
-    """A batch of the one job, with a token beside it. Raises ``OSError``."""
+def prepared(store: Path, gpus: int, *, longest: int | None) -> Iterator[Batch]:
+    """A batch of the one job, with a token beside it. ``longest``: the partition's limit in seconds, if it has one.
+    Raises ``OSError``."""
     folder = store.absolute() / "doctor" / secrets.token_hex(6)
     try:
         folder.mkdir(parents=True)
         (folder / TOKEN).write_text(secrets.token_hex(6))
-        resources = Resources(gpus=gpus, time=_TIME)
+        resources = Resources(gpus=gpus, time=_duration(_SECONDS if longest is None else min(_SECONDS, longest)))
         job = Job(
             name="doctor", target=TARGET, payload={"folder": str(folder)}, log=folder / "log", resources=resources
         )
@@ -67,6 +68,10 @@ def prepared(store: Path, gpus: int) -> Iterator[Batch]:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):
             folder.parent.rmdir()
+
+
+def _duration(seconds: int) -> str:
+    return f"0:{seconds // 60:02d}:{seconds % 60:02d}"
 
 
 def as_a_sweep_would(batch: Batch) -> Batch:

@@ -25,6 +25,7 @@ from ablations.crew import EXIT_LOST, Crew, follow
 from ablations.identity import identity_fields
 from ablations.lease import Lease, LeaseHeld, LeaseLost, acquire
 from ablations.payload import PayloadError, decode, encode
+from ablations.provenance import of_this_process
 from ablations.stages import Stage, input_kind
 from ablations.store import StageFolder, Store
 from mm1core.errors import DataError, Interrupted
@@ -239,6 +240,7 @@ def _record(one: _StageRun, result: dict[str, Any], *, started: float, resumed: 
         "files": one.folder.files(),
         "provenance": {
             **one.payload["provenance"],
+            **of_this_process(),
             "host": socket.gethostname(),
             "started": round(started, 3),
             "finished": round(finished, 3),

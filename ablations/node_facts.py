@@ -57,7 +57,9 @@ class Facts:
 
 
 def run(payload: dict[str, Any]) -> None:
-    """Look around, and write what is there beside the token."""
+    """Look around, and write what is there beside the token. Of a job's processes, one for each GPU, the first does."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     folder = Path(payload["folder"])
     began = time.time()
     broken = {name: problem for name in PACKAGES if (problem := _import_problem(_MODULES.get(name, name)))}

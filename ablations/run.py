@@ -131,7 +131,7 @@ def _dispatch(
             store=store,
             launcher=launcher,
             resources=resources,
-            provenance=cache(lambda: provenance(sys.argv)),
+            provenance=cache(lambda: provenance(sys.argv, store=store.root)),
             display=display,
             taken_over=taken_over,
             search=search,

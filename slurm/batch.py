@@ -18,6 +18,9 @@ from typing import Any
 
 from slurm.launcher import Job, Resources
 
+OUT_OF_MEMORY = "out-of-memory"
+"""Follows in a script's last word where SLURM ended processes for their memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -48,6 +51,8 @@ class Word:
     """Where it runs; of several the first."""
     seconds: float | None = None
     """Since it began in that run, in the end."""
+    out_of_memory: bool = False
+    """SLURM ended a process of it for its memory."""
 
 
 def write_batch(root: Path, jobs: Sequence[Job]) -> Batch:
@@ -116,14 +121,18 @@ def read_word(batch: Batch, index: int) -> Word | None:
         text = (batch.folder / f"{index}.status").read_text()
     except OSError:
         return None
-    found = re.fullmatch(r"(?:begun (\d+)|ended (\d+) (\d+)) ?(\S*)(?: (\d+))?\n", text)
+    found = re.fullmatch(rf"(?:begun (\d+)|ended (\d+) (\d+)) ?(\S*?)( ?{OUT_OF_MEMORY})?(?: (\d+))?\n", text)
     if found is None:
         return None
     node = found[4] or None
     if found[1] is not None:
         return Word(restart=int(found[1]), exit_code=None, node=node)
     return Word(
-        restart=int(found[2]), exit_code=int(found[3]), node=node, seconds=float(found[5]) if found[5] else None
+        restart=int(found[2]),
+        exit_code=int(found[3]),
+        node=node,
+        out_of_memory=found[5] is not None,
+        seconds=float(found[6]) if found[6] else None,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from slurm.commands import Slurm
 
-_SQUEUE = "JobArrayID:|,State:|,RestartCnt:|,exit_code:|,Reason:|,Comment:|"
+_SQUEUE = "JobArrayID:|,State:|,RestartCnt:|,exit_code:|,Reason:|,NodeList:|,Comment:|"
 _GROWTH = 1.5
 _LONGEST = 6.0
 """Times the shortest interval."""
@@ -38,6 +38,8 @@ class Seen:
     signal: int | None = None
     """What ended the batch script, for an ended job."""
     reason: str = ""
+    node: str = ""
+    """Where it runs or ran; of several as SLURM writes them. Empty where that was not said."""
     comment: str = ""
 
     @property
@@ -102,9 +104,9 @@ def parse_squeue(text: str) -> dict[str, Seen]:
     """The output of ``squeue`` with ``--array`` and our fields."""
     found = {}
     for line in text.splitlines():
-        fields = line.split("|", 5)
-        if len(fields) == 6 and re.fullmatch(r"\d+(_\d+)?", fields[0]):
-            name, state, restarts, exit_code, reason, comment = fields
+        fields = line.split("|", 6)
+        if len(fields) == 7 and re.fullmatch(r"\d+(_\d+)?", fields[0]):
+            name, state, restarts, exit_code, reason, node, comment = fields
             code, signal = _raw_exit(exit_code)
             found[name] = Seen(
                 state=state,
@@ -112,6 +114,7 @@ def parse_squeue(text: str) -> dict[str, Seen]:
                 exit_code=code if state in ENDED else None,
                 signal=signal if state in ENDED else None,
                 reason="" if reason == "None" else reason,
+                node=node,
                 comment=comment.removesuffix("|"),
             )
     return found
@@ -158,7 +161,8 @@ def _raw_exit(text: str) -> tuple[int | None, int | None]:
     """Exit code and signal as ``squeue`` has them: what the kernel says of an ended process, in one number."""
     if not text.isdigit():
         return _exit(text)
-    return int(text) >> 8, int(text) & 0x7F or None
+    signal = int(text) & 0x7F
+    return 0 if signal else int(text) >> 8, signal or None
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:

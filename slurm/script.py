@@ -15,11 +15,14 @@ from typing import Any
 
 from submitit.slurm.slurm import _make_sbatch_string
 
-from slurm.batch import Batch
+from slurm.batch import OUT_OF_MEMORY, Batch
 from slurm.launcher import EXIT_INTERRUPTED, LauncherError, Resources
 from slurm.profile import Controller, Flag, Profile
 
 _TOGETHER = ['[ -e "$status.$restart.code" ] && code=$(cat "$status.$restart.code")  # srun mixes them all']
+_SHORT = "^(slurmstepd|srun)[^:]*: error: .*(oom[-_ ]kill|Out Of Memory|xceeded .*memory limit)"
+"""How SLURM says in a job's log that it ended processes for their memory. The job itself sees a signal 9, and SLURM's
+word for the job comes after the script has ended."""
 _FOLLOWER_TIME, _FOLLOWER_LOOK, _FOLLOWER_MEMORY = "0:15:00", "10m", "2G"
 _FOLLOWER_PAUSE, _LONGEST_PAUSE = 6, 30
 """Times ``poll_seconds`` before it looks again; as many times that as it has looked, up to the second number."""
@@ -179,6 +182,7 @@ def _begin(batch: Batch) -> list[str]:
         "task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}",
         f"status={shlex.quote(str(batch.folder))}/$task.status",
         'note() { echo "$@" $SECONDS > "$status.$restart" && mv -f "$status.$restart" "$status"; }',
+        "log=/proc/$$/fd/1 before=$(stat -Lc %s /proc/$$/fd/1)  # what earlier runs wrote is not of this one",
         "note begun $restart $SLURMD_NODENAME",
     ]
 
@@ -186,7 +190,9 @@ def _begin(batch: Batch) -> list[str]:
 def _end(site: Site) -> list[str]:
     after = site.afterwards
     return [
-        "note ended $restart $code $SLURMD_NODENAME",
+        f"short='{_SHORT}'",
+        f'tail -c +$((before + 1)) $log | grep -qE "$short" && memory={OUT_OF_MEMORY}',
+        "note ended $restart $code $SLURMD_NODENAME $memory",
         *([f"{_call(site, after)} {JUST_ENDED} >> {shlex.quote(str(after.log))} 2>&1"] if after else []),
         f"[ $code = {EXIT_INTERRUPTED} ] && code=0  # some clusters queue such a job again by themselves",
         "exit $code",

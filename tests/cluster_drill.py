@@ -7,6 +7,7 @@ this machine, undisturbed. Prints what was done and what it cost; exits with 1 w
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -85,6 +86,9 @@ class Drill:
         self.done: list[Done] = []
         conf = devcluster.up(self.cluster, self.shape).slurm_conf
         self.slurm = Slurm({"SLURM_CONF": str(conf)})
+        # As on a busy cluster: `squeue` forgets at once what has ended, and others must be asked.
+        conf.write_text(conf.read_text().replace("MinJobAge=3600", "MinJobAge=2"))
+        self.slurm.ask("scontrol", "reconfigure")
         (root / "sweep.yaml").write_text(SWEEP)
         (root / "profile.yaml").write_text(PROFILE)
         self.broken_sacct = root / "sacct-is-broken"
@@ -261,11 +265,30 @@ class Drill:
         devcluster.up(self.cluster)
 
     def kill_dispatcher(self) -> None:
-        """Whoever carries the sweep on, in the middle of it."""
-        (pid, _), *_ = until(lambda: processes("ablations advance"), self.finished)
-        time.sleep(self.chance.uniform(0.0, 1.0))
-        self.note("kill -9 of ablate advance")
-        with_luck(lambda: os.kill(pid, signal.SIGKILL))
+        """Whoever carries the sweep on, in the middle of it: it holds the sweep, and has not let it go when it dies."""
+
+        def killed() -> bool:
+            owner = self.owner()
+            if owner is None:
+                return False
+            with_luck(lambda: os.kill(owner, signal.SIGSTOP))
+            if self.owner() != owner:  # it was faster, and whoever has its number now goes on
+                with_luck(lambda: os.kill(owner, signal.SIGCONT))
+                return False
+            os.kill(owner, signal.SIGKILL)
+            return True
+
+        until(killed, self.finished, every=self.chance.uniform(0.01, 0.1))
+        self.note("kill -9 of ablate advance in the middle of a look")
+
+    def owner(self) -> int | None:
+        """Process that takes a look at this moment."""
+        for lease in self.folder.glob("lease-*"):
+            with contextlib.suppress(OSError, ValueError):
+                pid = int(json.loads(lease.read_text())["pid"])
+                if b"advance" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return None
 
     def break_sacct(self) -> None:
         self.note("sacct fails from here on")
@@ -338,11 +361,11 @@ class Drill:
         return None, None
 
 
-def until(condition: Callable[[], Any], over: Callable[[], bool] = lambda: False) -> Any:
+def until(condition: Callable[[], Any], over: Callable[[], bool] = lambda: False, *, every: float = 0.2) -> Any:
     while not (found := condition()):
         if over():
             raise SystemExit("the sweep ended before every fault was committed")
-        time.sleep(0.2)
+        time.sleep(every)
     return found
 
 

@@ -47,6 +47,7 @@ trap : TERM USR2  # for the job alone; the script waits for it
 task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}
 status=STORE/sweeps/connector/cluster/BATCH/$task.status
 note() { echo "$@" > "$status.$restart" && mv -f "$status.$restart" "$status"; }
+log=/proc/$$/fd/1 before=$(stat -Lc %s /proc/$$/fd/1)  # what earlier runs wrote is not of this one
 note begun $restart $SLURMD_NODENAME
 module load cuda
 export PYTHONSAFEPATH=1 PYTHONPATH=STORE/code/CODE${PYTHONPATH:+:$PYTHONPATH}  # the code as it was at submission
@@ -58,7 +59,9 @@ srun --unbuffered --nodes=1 --ntasks=1 --cpus-per-task=8 python3 -u -m slurm.tas
 
 # teardown
 code=$?
-note ended $restart $code $SLURMD_NODENAME
+short='^(slurmstepd|srun)[^:]*: error: .*(oom[-_ ]kill|Out Of Memory|xceeded .*memory limit)'
+tail -c +$((before + 1)) $log | grep -qE "$short" && memory=out-of-memory
+note ended $restart $code $SLURMD_NODENAME $memory
 python3 -m ablations advance connector --store STORE --just-ended >> STORE/sweeps/connector/advance.log 2>&1
 [ $code = 75 ] && code=0  # some clusters queue such a job again by themselves
 exit $code

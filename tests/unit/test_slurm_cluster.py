@@ -1,13 +1,15 @@
 """The cluster's launcher and its batch scripts, with a SLURM that says what it is told to."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from fake_slurm import FakeSlurm, no
 
 from slurm import cluster as cluster_module
-from slurm.batch import load_batches, write_batch
+from slurm.batch import Word, load_batches, read_word, write_batch
 from slurm.cluster import ClusterLauncher
 from slurm.commands import clean
 from slurm.launcher import Job, JobState, LauncherError, Resources
@@ -59,6 +61,7 @@ trap : TERM USR2  # for the job alone; the script waits for it
 task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}
 status=FOLDER/$task.status
 note() { echo "$@" $SECONDS > "$status.$restart" && mv -f "$status.$restart" "$status"; }
+log=/proc/$$/fd/1 before=$(stat -Lc %s /proc/$$/fd/1)  # what earlier runs wrote is not of this one
 note begun $restart $SLURMD_NODENAME
 module load cuda
 
@@ -69,7 +72,9 @@ srun --unbuffered --nodes=1 --ntasks=1 --cpus-per-task=8 apptainer exec x.sif py
 
 # teardown
 code=$?
-note ended $restart $code $SLURMD_NODENAME
+short='^(slurmstepd|srun)[^:]*: error: .*(oom[-_ ]kill|Out Of Memory|xceeded .*memory limit)'
+tail -c +$((before + 1)) $log | grep -qE "$short" && memory=out-of-memory
+note ended $restart $code $SLURMD_NODENAME $memory
 [ $code = 75 ] && code=0  # some clusters queue such a job again by themselves
 exit $code
 """
@@ -90,6 +95,33 @@ def test_the_batch_script_of_an_array_needs_no_slurm_here(tmp_path, monkeypatch)
     assert script(tmp_path, profile, 4, cpus=8, gpus=1, memory="64G", time="4:00:00") == GOLDEN
 
 
+@pytest.mark.parametrize(
+    ("says", "code", "short"),
+    [
+        ("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0 cgroup. Some of your processes may", 137, True),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks have been OOM", 137, True),
+        ("slurmstepd-n1: error: StepId=7.0 exceeded memory limit (5000 > 4000), being killed", 137, True),
+        ("srun: error: n1: task 0: Out Of Memory", 137, True),
+        ("srun: error: n1: task 0: Killed", 137, False),
+        ("ValueError: an oom-kill that the program speaks of", 1, False),
+        ("", 0, False),
+    ],
+)
+def test_the_script_reads_in_its_log_that_memory_was_short(tmp_path, says, code, short):
+    """By a shell, with a step that says and does what SLURM's would."""
+    batch = write_batch(tmp_path / "cluster", [job(tmp_path)])
+    file = tmp_path / "script.sh"
+    file.write_text(batch_script(batch, Site(profile=Profile(), title="x")))
+    (tmp_path / "srun").write_text(f'#!/bin/sh\necho "{says}" >&2\nexit {code}\n')
+    (tmp_path / "srun").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURMD_NODENAME": "n1", "SLURM_RESTART_COUNT": "2"}
+    log = batch.folder / "0.out"
+    log.write_text("srun: error: n1: task 0: Out Of Memory\n")  # of an earlier run
+    with log.open("a") as output:
+        subprocess.run(["bash", str(file)], stdout=output, stderr=output, env=environment)
+    assert read_word(batch, 0) == Word(restart=2, exit_code=code, node="n1", out_of_memory=short)
+
+
 AFTERWARDS = Afterwards(arguments=("-m", "some.module", "a b"), log=Path("/store/advance.log"))
 
 
@@ -107,7 +139,7 @@ def test_jobs_of_a_submitted_sweep_run_its_code_and_end_with_a_look_at_what_come
     assert lines.index("module load x") < paths[0]
     step = next(index for index, line in enumerate(lines) if line.startswith("srun"))
     last = lines.index("py -m some.module 'a b' --just-ended >> /store/advance.log 2>&1")
-    ended = lines.index("note ended $restart $code $SLURMD_NODENAME")
+    ended = lines.index("note ended $restart $code $SLURMD_NODENAME $memory")
     assert paths[0] < step < ended < last < lines.index("exit $code")
 
 
@@ -125,7 +157,7 @@ def test_a_job_of_several_processes_is_a_step_with_a_task_for_each_gpu(tmp_path)
     first_process = '[ -e "$status.$restart.code" ] && code=$(cat "$status.$restart.code")'
     assert lines[place + 4].startswith("code=$?")
     assert lines[place + 5].startswith(first_process)
-    assert lines[place + 6] == "note ended $restart $code $SLURMD_NODENAME"
+    assert lines[place + 8] == "note ended $restart $code $SLURMD_NODENAME $memory"
 
 
 def test_each_process_of_a_step_is_told_which_one_it_is_and_where_they_meet():
@@ -286,7 +318,7 @@ def launch(
 
 
 def row(number: str, state: str, comment: str = "") -> str:
-    return f"{number}|{state}|0|0|None|{comment}|\n"
+    return f"{number}|{state}|0|0|None|n1|{comment}|\n"
 
 
 def test_a_refusal_is_the_jobs_problem_in_the_schedulers_words(tmp_path):

@@ -11,27 +11,28 @@ from slurm.launcher import JobState
 from slurm.queue import Pace, Seen, look, parse_sacct, parse_scontrol, parse_squeue
 
 RECORDED = Path(__file__).parents[1] / "data" / "slurm"
-JOBS = {
-    "without-accounting": {
-        "limit": "24", "ends": "25", "held": "26", "cancelled": "27", "cut": "31", "requeued": "32", "killed": "33",
-        "held array": "34", "running": "35",
-    },
-    "with-accounting": {
-        "limit": "1", "ends": "2", "held": "3", "cancelled": "4", "cut": "5", "requeued": "6", "killed": "7",
-        "held array": "8", "running": "12",
-    },
-}  # fmt: skip
-"""The numbers that the recorded jobs have."""
-PLACES = pytest.mark.parametrize("place", JOBS)
+UNSEEN = {
+    "20.11": ("FAILED", 1, None),
+    "22.05": ("FAILED", 0, 53),
+    "22.05-accounting": ("FAILED", 0, 53),
+    "24.11": ("COMPLETED", 0, None),
+}
+"""What ``squeue`` says of a job whose log is in a folder that is not there on the node: that version makes it."""
+PLACES = pytest.mark.parametrize("place", ["20.11", "22.05", "22.05-accounting", "24.11"])
 
 
 def read(place: str, command: str) -> str:
     return (RECORDED / place / f"{command}.txt").read_text()
 
 
+def jobs_of(place: str) -> dict[str, str]:
+    """The recorded jobs' numbers by name."""
+    return dict(line.split() for line in read(place, "jobs").splitlines())
+
+
 def states(seen: dict[str, Seen], place: str) -> dict[str, str]:
     """States by the jobs' names; of the array as ``ends_1``."""
-    names = {number: name for name, number in JOBS[place].items()}
+    names = {number: name for name, number in jobs_of(place).items()}
     return {names[id_.partition("_")[0]] + id_.partition("_")[2]: one.state for id_, one in seen.items()}
 
 
@@ -41,14 +42,21 @@ def test_squeue_shows_every_job(place):
     assert states(seen, place) == {
         "limit": "TIMEOUT", "ends0": "COMPLETED", "ends1": "FAILED", "ends2": "FAILED", "ends3": "RUNNING",
         "held": "PENDING", "cancelled": "CANCELLED", "cut": "CANCELLED", "requeued": "RUNNING", "killed": "FAILED",
-        "held array2": "PENDING", "held array3": "PENDING", "held array4": "PENDING", "running": "RUNNING",
+        "heldarray2": "PENDING", "heldarray3": "PENDING", "heldarray4": "PENDING", "running": "RUNNING",
+        "unseen": UNSEEN[place][0], "special": "SPECIAL_EXIT", "depends": "PENDING",
+        "throttled0": "RUNNING", "throttled1": "PENDING",
     }  # fmt: skip
-    jobs = JOBS[place]
+    jobs = jobs_of(place)
     assert seen[jobs["requeued"]].restarts == 1
     assert seen[f"{jobs['ends']}_1"].exit_code == 3
     assert seen[f"{jobs['ends']}_2"].exit_code == 128 + 11
     killed = seen[jobs["killed"]]
-    assert (killed.state, killed.signal, killed.reason) == ("FAILED", 9, "JobLaunchFailure")
+    assert (killed.state, killed.signal) == ("FAILED", 9)
+    assert killed.reason == ("RaisedSignal:9(Killed)" if place == "24.11" else "JobLaunchFailure")
+    assert (seen[jobs["special"]].restarts, seen[jobs["special"]].reason) == (1, "job requeued in held state")
+    assert not seen[jobs["special"]].stuck  # somebody holds it, and may let it go
+    assert seen[f"{jobs['throttled']}_1"].reason == "JobArrayTaskLimit"
+    assert (seen[jobs["running"]].node[:1], seen[jobs["held"]].node) == ("n", "")
     assert seen[jobs["cancelled"]].comment == "no|comment"
     assert seen[f"{jobs['ends']}_0"].comment == "ablate/000000000001: trial-a, trial-b, trial-c and 1 more"
     assert seen[jobs["running"]].exit_code is None
@@ -58,7 +66,7 @@ def test_squeue_shows_every_job(place):
 def test_scontrol_agrees_with_squeue(place):
     queue, shown = parse_squeue(read(place, "squeue")), parse_scontrol(read(place, "scontrol"))
     assert shown.keys() <= queue.keys()
-    assert {f"{JOBS[place]['ends']}_{index}" for index in range(4)} < shown.keys()
+    assert {f"{jobs_of(place)['ends']}_{index}" for index in range(4)} < shown.keys()
     for name, one in shown.items():
         assert (one.state, one.restarts) == (queue[name].state, queue[name].restarts)
         if one.state == "FAILED":
@@ -66,13 +74,25 @@ def test_scontrol_agrees_with_squeue(place):
             assert (one.exit_code, one.signal, one.reason) == (other.exit_code, other.signal, other.reason)
 
 
+@PLACES
+def test_a_node_that_does_not_see_the_store_is_named_whatever_slurm_makes_of_it(place):
+    seen = parse_squeue(read(place, "squeue"))[jobs_of(place)["unseen"]]
+    assert (seen.state, seen.exit_code, seen.signal) == UNSEEN[place]
+    assert status_of(seen, None, patient=True) is None
+    status = status_of(seen, None, patient=False)
+    assert status is not None
+    assert (status.state, status.node) == (JobState.FAILED, "n2")
+    assert "on n2" in status.problem
+    assert status.problem.partition(":")[0] == NOT_SEEN  # equal on every node
+
+
 def test_sacct_tells_states_and_exit_codes():
-    seen = parse_sacct(read("with-accounting", "sacct"))
-    found = states(seen, "with-accounting")
+    seen = parse_sacct(read("22.05-accounting", "sacct"))
+    found = states(seen, "22.05-accounting")
     assert (found["limit"], found["cut"], found["cancelled"], found["ends1"]) == (
         "TIMEOUT", "CANCELLED", "CANCELLED", "FAILED",
     )  # fmt: skip
-    jobs = JOBS["with-accounting"]
+    jobs = jobs_of("22.05-accounting")
     assert seen[f"{jobs['ends']}_1"].exit_code == 3
     assert seen[jobs["killed"]].signal == 9
 
@@ -83,29 +103,27 @@ def test_lines_that_are_not_understood_are_passed_over(parse):
 
 
 def test_one_question_is_enough_while_squeue_shows_all():
-    slurm = FakeSlurm(squeue=read("with-accounting", "squeue"))
+    slurm = FakeSlurm(squeue=read("22.05-accounting", "squeue"))
     assert look(slurm, ["2_0", "1"]).jobs["1"].state == "TIMEOUT"
     assert slurm.asked == ["squeue"]
 
 
 def test_what_left_the_queue_is_looked_up_in_the_accounts():
-    slurm = FakeSlurm(squeue="", sacct=read("with-accounting", "sacct"))
+    slurm = FakeSlurm(squeue="", sacct=read("22.05-accounting", "sacct"))
     found = look(slurm, ["1", "2_1"]).jobs
     assert (found["1"].state, found["2_1"].exit_code) == ("TIMEOUT", 3)
     assert slurm.asked == ["squeue", "sacct"]
 
 
 def test_without_accounts_the_controller_is_asked():
-    slurm = FakeSlurm(
-        squeue="", sacct=no("Slurm accounting storage is disabled"), scontrol=read("without-accounting", "scontrol")
-    )
-    found = look(slurm, ["24", "25_1"]).jobs
-    assert (found["24"].state, found["25_1"].exit_code) == ("TIMEOUT", 3)
+    slurm = FakeSlurm(squeue="", sacct=no("Slurm accounting storage is disabled"), scontrol=read("22.05", "scontrol"))
+    found = look(slurm, ["1", "2_1"]).jobs
+    assert (found["1"].state, found["2_1"].exit_code) == ("TIMEOUT", 3)
     assert slurm.asked == ["squeue", "sacct", "scontrol"]
 
 
 def test_a_job_that_only_the_accounts_call_running_is_gone():
-    slurm = FakeSlurm(squeue="", sacct=read("with-accounting", "sacct"), scontrol=no("Invalid job id specified"))
+    slurm = FakeSlurm(squeue="", sacct=read("22.05-accounting", "sacct"), scontrol=no("Invalid job id specified"))
     assert "12" not in look(slurm, ["12"]).jobs
 
 
@@ -127,6 +145,7 @@ def test_looks_become_rarer_while_nothing_happens():
     assert pace.due == now + 10
 
 
+NOT_SEEN = "the store is not seen where the job ran"
 BEGUN, SAVED, DONE = (Word(restart=0, exit_code=code) for code in (None, 75, 0))
 
 
@@ -157,6 +176,11 @@ BEGUN, SAVED, DONE = (Word(restart=0, exit_code=code) for code in (None, 75, 0))
         ("BOOT_FAIL", None, (JobState.LOST, None, None)),
         ("PREEMPTED", BEGUN, (JobState.LOST, None, None)),
         ("PREEMPTED", SAVED, (JobState.FAILED, 75, None)),
+        ("PREEMPTED", Word(restart=0, exit_code=137), (JobState.LOST, None, None)),
+        ("PREEMPTED", DONE, (JobState.SUCCEEDED, 0, None)),
+        ("NODE_FAIL", Word(restart=0, exit_code=1), (JobState.LOST, None, None)),
+        ("NODE_FAIL", Word(restart=0, exit_code=137), (JobState.LOST, None, None)),
+        ("BOOT_FAIL", Word(restart=0, exit_code=1), (JobState.LOST, None, None)),
     ],
 )
 def test_a_job_stands_as_slurm_and_its_script_say(state, word, expected):
@@ -165,6 +189,15 @@ def test_a_job_stands_as_slurm_and_its_script_say(state, word, expected):
     assert (status.state, status.exit_code, status.signal) == expected
     assert status.out_of_memory == (state == "OUT_OF_MEMORY")
     assert status.node_failed == (state in ("NODE_FAIL", "BOOT_FAIL"))
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "FAILED", "OUT_OF_MEMORY", "COMPLETED"])
+@pytest.mark.parametrize(("code", "short"), [(137, True), (1, True), (75, False), (0, False)])
+def test_what_the_script_read_of_memory_counts_before_slurm_closes_the_job(state, code, short):
+    word = Word(restart=0, exit_code=code, out_of_memory=True)
+    status = status_of(Seen(state=state, restarts=0), word, patient=True)
+    assert status is not None
+    assert status.out_of_memory == short
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED"])
