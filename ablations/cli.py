@@ -213,13 +213,14 @@ def retry(
             help="Keys of failed or cancelled trials, or ARM:SEED. [default: all that failed]", show_default=False
         ),
     ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that failed, as without it.")] = False,
     store: Store = DEFAULT_STORE,
     json_output: Json = False,
 ) -> int:
     """Try failed or cancelled trials of a submitted sweep again, with the program it was submitted with."""
     from ablations.retry import retry as retry_trials
 
-    return retry_trials(sweep, trials or (), store=store, json_output=json_output)
+    return retry_trials(sweep, trials or (), failed=failed, store=store, json_output=json_output)
 
 
 @app.command()
@@ -259,11 +260,14 @@ def logs(
     attempt: Annotated[int | None, typer.Option(min=1, help="Number. [default: the last]", show_default=False)] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines from the end.")] = 100,
+    json_output: Json = False,
 ) -> int:
     """Print the log of a trial."""
     from ablations.logs import logs as show_logs
 
-    return show_logs(sweep, store=store, trial=trial, attempt=attempt, follow=follow, lines=lines)
+    return show_logs(
+        sweep, store=store, trial=trial, attempt=attempt, follow=follow, lines=lines, json_output=json_output
+    )
 
 
 @app.command()

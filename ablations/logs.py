@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,14 +29,23 @@ class _Log:
     attempts: Mapping[int, Path]
 
 
-def logs(sweep: str, *, store: Path, trial: str | None, attempt: int | None, follow: bool, lines: int) -> int:
+def logs(
+    sweep: str, *, store: Path, trial: str | None, attempt: int | None, follow: bool, lines: int, json_output: bool
+) -> int:
     """Print the last ``lines`` lines of a log, and with ``follow`` what is added while the sweep runs.
 
     ``trial`` is a key of a trial or a stage, or its beginning, or ``ARM`` or ``ARM:SEED`` by the arm's label. Without
-    it the logs there are are listed. Raises ``BadInput`` where nothing fits.
+    it the logs there are are listed. With ``json_output`` a line for each attempt says where its log is, and none is
+    printed. Raises ``BadInput`` where nothing fits.
     """
+    if json_output and follow:
+        raise BadInput("--json says where logs are, --follow prints one: leave out either")
     folder = sweep_folder(sweep, store)
     known = _known(folder)
+    if json_output:
+        for log in known if trial is None else [_chosen(known, trial, folder)]:
+            _print_places(log, log.attempts if attempt is None else [_attempt(log, attempt)])
+        return OK
     if trial is None:
         for log in known:
             attempts = f"{len(log.attempts)} attempt{'s' if len(log.attempts) > 1 else ''}"
@@ -45,11 +54,7 @@ def logs(sweep: str, *, store: Path, trial: str | None, attempt: int | None, fol
             print(f"no job of {folder.name} has started yet")
         return OK
     log = _chosen(known, trial, folder)
-    number = max(log.attempts) if attempt is None else attempt
-    if number not in log.attempts:
-        there = ", ".join(map(str, sorted(log.attempts)))
-        raise BadInput(f"--attempt {number}: {log.label} has the attempts {there}")
-    path = log.attempts[number]
+    path = log.attempts[_attempt(log, attempt)]
     print(f"==> {path} <==", file=sys.stderr)
     with path.open("rb") as file:
         _to_last_lines(file.fileno(), lines)
@@ -59,6 +64,21 @@ def logs(sweep: str, *, store: Path, trial: str | None, attempt: int | None, fol
             _copy(file.fileno())
         _copy(file.fileno())
     return OK
+
+
+def _attempt(log: _Log, wanted: int | None) -> int:
+    """The last one, where none is wanted."""
+    number = max(log.attempts) if wanted is None else wanted
+    if number not in log.attempts:
+        there = ", ".join(map(str, sorted(log.attempts)))
+        raise BadInput(f"--attempt {number}: {log.label} has the attempts {there}")
+    return number
+
+
+def _print_places(log: _Log, attempts: Iterable[int]) -> None:
+    for number in sorted(attempts):
+        path = str(log.attempts[number].absolute())
+        print(json.dumps({"trial": log.key, "label": log.label, "state": log.state, "attempt": number, "path": path}))
 
 
 def _may_grow(log: _Log, folder: Path) -> bool:

@@ -14,9 +14,11 @@ from ablations.submit import advance_frozen
 from ablations.turn import wait_for_sweep
 
 
-def retry(sweep: str, trials: Sequence[str], *, store: Path, json_output: bool) -> int:
+def retry(sweep: str, trials: Sequence[str], *, failed: bool, store: Path, json_output: bool) -> int:
     """``trials``: keys or their beginnings, or ``ARM:SEED``, of failed or cancelled ones; none means every failed
-    one. Returns an exit code; raises ``AblationError``."""
+    one, as ``failed`` says in a word. Returns an exit code; raises ``AblationError``."""
+    if failed and trials:
+        raise BadInput(f"--failed means every failed trial; leave it out, or {', '.join(trials)}")
     folder = sweep_folder(sweep, store)
     found = read_overview(folder, store)
     if found.submission is None:

@@ -91,7 +91,7 @@ class Drill:
         self.slurm.ask("scontrol", "reconfigure")
         (root / "sweep.yaml").write_text(SWEEP)
         (root / "profile.yaml").write_text(PROFILE)
-        self.broken_sacct = root / "sacct-is-broken"
+        self.broken_sacct, self.asked_sacct = root / "sacct-is-broken", root / "sacct-was-asked"
         self.environment = {
             **os.environ,
             "SLURM_CONF": str(conf),
@@ -101,11 +101,14 @@ class Drill:
         }
 
     def _sacct(self) -> Path:
-        """A folder with a ``sacct`` that fails while it is told to."""
+        """A folder with a ``sacct`` that fails while it is told to, and keeps count."""
         script = self.root / "bin" / "sacct"
         script.parent.mkdir()
         real = shutil.which("sacct")
-        script.write_text(f'#!/bin/sh\n[ -e {self.broken_sacct} ] && exit 1\nexec {real} "$@"\n')
+        script.write_text(
+            f"#!/bin/sh\n[ -e {self.broken_sacct} ] && {{ echo no >> {self.asked_sacct}; exit 1; }}\n"
+            f'echo yes >> {self.asked_sacct}\nexec {real} "$@"\n'
+        )
         script.chmod(0o755)
         return script.parent
 
@@ -314,6 +317,8 @@ class Drill:
     def complaints(self, undisturbed: Path) -> list[str]:
         """What is not as it must be; nothing, one hopes."""
         found = [] if self.finished() else ["the sweep did not end"]
+        if not self.asked_sacct.exists():
+            found.append("no job had left the queue before it was looked for")
         ours, theirs = records(self.store), records(undisturbed)
         found += [
             f"{name}: {'missing' if name not in ours else 'differs'}"

@@ -5,10 +5,18 @@ from typing import Any
 
 import pytest
 
-from ablations.doctor_checks import Check, check_gpus, check_partition, check_time, out_of_service, wanted_partitions
-from ablations.doctor_job import Visit
+from ablations.doctor_checks import (
+    Check,
+    check_gpus,
+    check_partition,
+    check_time,
+    longest_run,
+    out_of_service,
+    wanted_partitions,
+)
+from ablations.doctor_job import Visit, prepared
 from ablations.node_checks import Here, check_node, explain_silence
-from ablations.node_facts import Facts
+from ablations.node_facts import Facts, run
 from slurm.batch import Word
 from slurm.partition import Node, Partition
 from slurm.profile import Profile
@@ -78,6 +86,19 @@ def test_the_nearest_gpu_type_is_advised():
     assert check_gpus(Profile(gpu_type="a10"), 1, NODES).advice == "write gpu_type: a100"
     assert check_gpus(Profile(gpu_type="a100"), 1, []).text.endswith("there are no GPUs")
     assert out_of_service(NODES) == "n2 drained"
+
+
+def test_the_doctors_job_asks_for_no_more_than_a_partition_gives(tmp_path):
+    assert (longest_run([GPU]), longest_run([GPU, CLOSED]), longest_run([CPU, GPU])) == (14400, 14400, None)
+    for longest, time in ((60, "0:01:00"), (14400, "0:05:00"), (None, "0:05:00")):
+        with prepared(tmp_path, 0, longest=longest) as batch:
+            assert batch.jobs[0].resources.time == time
+
+
+def test_of_several_processes_of_a_job_the_first_says_what_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    run({"folder": str(tmp_path)})
+    assert not list(tmp_path.iterdir())
 
 
 HERE = Here(token="t", packages={"torch": "2.11"}, source="s", place="/here")

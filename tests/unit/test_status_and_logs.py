@@ -266,7 +266,7 @@ def test_status_writes_nothing(store, capsys):
 
 
 def show(store: Path, trial: str | None, *, attempt: int | None = None, lines: int = 100, follow: bool = False) -> int:
-    return logs("drill", store=store, trial=trial, attempt=attempt, follow=follow, lines=lines)
+    return logs("drill", store=store, trial=trial, attempt=attempt, follow=follow, lines=lines, json_output=False)
 
 
 def test_logs_are_listed(store, capsys):
@@ -294,6 +294,24 @@ def test_the_newest_attempt_is_shown_unless_another_is_asked_for(store, capsys):
     assert capsys.readouterr().out == "attempt 2\n"
     with pytest.raises(BadInput, match="1, 2, 10"):
         show(store, "arm 0", attempt=3)
+
+
+def test_where_logs_are_is_said_for_programs(store, capsys):
+    paths = [write_log(store, 0, 1, "x\n"), write_log(store, 0, 2, "y\n"), write_log(store, 1, 1, "z\n")]
+    options = {"store": store, "follow": False, "lines": 1, "json_output": True}
+
+    def said(trial: str | None, attempt: int | None = None) -> list[tuple[str, int, str]]:
+        assert logs("drill", trial=trial, attempt=attempt, **options) == OK
+        lines = map(json.loads, capsys.readouterr().out.splitlines())
+        return [(line["trial"], line["attempt"], line["path"]) for line in lines]
+
+    first, second = (trial.key for trial in PLAN.trials[:2])
+    assert said(None) == [(first, 1, str(paths[0])), (first, 2, str(paths[1])), (second, 1, str(paths[2]))]
+    assert said("arm 0:0", 2) == [(first, 2, str(paths[1]))]
+    with pytest.raises(BadInput, match="the attempts 1"):
+        said("arm 0:1", 2)
+    with pytest.raises(BadInput, match="--follow"):
+        logs("drill", trial=None, attempt=None, **{**options, "follow": True})
 
 
 def test_a_trial_that_a_shared_stage_took_along_has_its_log(store, capsys):
