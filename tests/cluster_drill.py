@@ -45,6 +45,9 @@ seeds: [0, 1, 2, 3, 4, 5, 6, 7]
 objective: {metric: eval/zero_shot, direction: maximize}
 """
 PROFILE = "partition: low\nmax_jobs: 6\npoll_seconds: 1\n"
+_FORGOTTEN = 6.0
+"""Seconds after which the cluster does not show any more what has ended."""
+_MOST_KILLS = 4
 PATIENCE = 900.0
 """Seconds after the last fault until all is given up."""
 
@@ -294,8 +297,14 @@ class Drill:
         return None
 
     def break_sacct(self) -> None:
+        """And jobs die without a word until somebody asked for one that the queue had forgotten by then."""
         self.note("sacct fails from here on")
         self.broken_sacct.touch()
+        for _ in range(_MOST_KILLS):
+            self.kill_script()
+            time.sleep(_FORGOTTEN)
+            if self.asked_sacct.exists() and "no" in self.asked_sacct.read_text().split():
+                return
 
     # The whole
 

@@ -40,6 +40,12 @@ def die(payload: dict[str, Any]) -> None:
     time.sleep(10)
 
 
+def fill_memory(payload: dict[str, Any]) -> None:
+    """With so many bytes, and hold them for some time."""
+    held = b"x" * payload["bytes"]
+    time.sleep(30 + 0 * len(held))
+
+
 def describe(payload: dict[str, Any]) -> None:
     """Write what the process looks like from inside to the file ``to``."""
     seen = {

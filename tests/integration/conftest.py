@@ -15,13 +15,13 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def slurm_conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The ``SLURM_CONF`` of a cluster of one node with four CPUs and two GPUs, without accounting."""
+    """The ``SLURM_CONF`` of a cluster of one node with four CPUs and one GPU, without accounting."""
     try:
         require_packages(accounting=False)
     except DevclusterRefused as missing:
         pytest.skip(str(missing))
     folder = tmp_path_factory.mktemp("state") / "ablate" / "devcluster"
-    yield devcluster.up(folder, Shape(nodes=1, gpus=2)).slurm_conf
+    yield devcluster.up(folder, Shape(nodes=1, gpus=1)).slurm_conf
     devcluster.down(folder)
 
 

@@ -14,11 +14,13 @@ import pytest
 from tally import drill
 
 from ablations.errors import OK, STOPPED
+from slurm import devcluster
 from slurm.cluster import ClusterLauncher
 from slurm.commands import Slurm
+from slurm.devcluster_config import Shape
 from slurm.launcher import Job, JobState, Resources
 from slurm.profile import Profile
-from slurm.script import Site
+from slurm.script import Afterwards, Site
 
 TESTS = Path(__file__).parents[1]
 PATIENCE = 120.0
@@ -209,6 +211,41 @@ def test_what_is_submitted_together_becomes_arrays_with_names_one_can_read(tmp_p
     assert rows[1][1].endswith(": small-0, small-1, small-2 and 7 more")
     assert rows[2][1].endswith(": large")
     assert rows[2][2:] == ["3", "gres:gpu:1", "1.50G", "20:00"]
+
+
+def test_a_job_that_slurm_ends_for_its_memory_is_known_as_such_before_slurm_says_so(tmp_path, monkeypatch):
+    """On a cluster of its own that measures what jobs take; those of the tests do not. The job's script still has its
+    last act to do when it is judged."""
+    folder = tmp_path / "devcluster"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
+    conf = devcluster.up(folder, Shape(nodes=1)).slurm_conf
+    try:
+        measured = "JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=task=1\n"
+        measured += "JobAcctGatherParams=OverMemoryKill"
+        conf.write_text(conf.read_text().replace("JobAcctGatherType=jobacct_gather/none", measured))
+        for daemon in devcluster.status(folder).daemons:
+            if daemon.name.startswith("slurm") and daemon.pid is not None:
+                os.kill(daemon.pid, signal.SIGKILL)  # they read this setting when they start, and no later
+        devcluster.up(folder)
+        site = Site(
+            profile=Profile(poll_seconds=0.2),
+            title="large",
+            afterwards=Afterwards(arguments=("-c", "import time; time.sleep(600)"), log=tmp_path / "afterwards.log"),
+        )
+        made = ClusterLauncher(site, folder=tmp_path / "cluster", slurm=Slurm({"SLURM_CONF": str(conf)}))
+        small = Job(
+            name="a",
+            target="launcher_targets:fill_memory",
+            payload={"bytes": 600 * 2**20},
+            log=tmp_path / "a.log",
+            resources=Resources(memory="200M"),
+        )
+        made.submit(small)
+        until(lambda: made.wait(0.2) or made.jobs()["a"].state.ended)
+        status = made.jobs()["a"]
+        assert (status.state, status.signal, status.out_of_memory) == (JobState.KILLED, signal.SIGKILL, True)
+    finally:
+        devcluster.down(folder)
 
 
 def test_another_launcher_on_the_folder_inherits_what_waits_and_can_end_it(tmp_path, launcher, slurm):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ablations.errors import BAD_INPUT, OK, STOPPED, TRIALS_FAILED
 from ablations.lease import acquire
@@ -37,15 +39,23 @@ objective: {metric: eval/zero_shot, direction: maximize}
 """
 
 
-@pytest.fixture(scope="module")
-def conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def cluster(folder: Path, *, accounting: bool) -> Iterator[Path]:
     try:
-        require_packages(accounting=False)
+        require_packages(accounting=accounting)
     except DevclusterRefused as missing:
         pytest.skip(str(missing))
-    folder = tmp_path_factory.mktemp("cluster") / "devcluster"
-    yield devcluster.up(folder, Shape(nodes=1)).slurm_conf
+    yield devcluster.up(folder, Shape(nodes=1, accounting=accounting)).slurm_conf
     devcluster.down(folder)
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield from cluster(tmp_path_factory.mktemp("cluster") / "devcluster", accounting=False)
+
+
+@pytest.fixture(scope="module")
+def accounting_conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield from cluster(tmp_path_factory.mktemp("accounting") / "devcluster", accounting=True)
 
 
 class User:
@@ -137,7 +147,9 @@ def second_attempts(user: User) -> list[Path]:
     return list(user.folder.glob("store/sweeps/small/trials/*/attempt-2.log"))
 
 
-def test_submit_leave_and_come_back(user):
+@pytest.mark.parametrize("kind", ["conf", "accounting_conf"])
+def test_submit_leave_and_come_back(tmp_path, request, kind):
+    user = User(tmp_path, request.getfixturevalue(kind))
     said = user.submit()
     assert (said["name"], said["queued"] + said["running"]) == ("small", 1)  # the stage that all share
     assert user.status()["submission"]["profile"] == "./ours.yaml"
@@ -148,6 +160,50 @@ def test_submit_leave_and_come_back(user):
     assert Path(user.folder / result["report"]).exists()
     assert user.submit()["states"]["done"] == 2  # nothing is left to do
     until(lambda: user.queue() == [] or all("COMPLETED" in line for line in user.queue()))
+    made = [json.loads(path.read_text())["provenance"] for path in user.folder.glob("store/*/*/record.json")]
+    assert {one["slurm_restarts"] for one in made} == {0}
+    assert all(one["slurm_job"] and one["versions"]["torch"] != "unknown" for one in made)
+
+
+def test_the_commands_of_the_documentation_as_they_stand(tmp_path):
+    """With a shorter copy of the sweep."""
+    try:
+        require_packages(accounting=False)
+    except DevclusterRefused as missing:
+        pytest.skip(str(missing))
+    sweep = yaml.safe_load((ROOT / "sweeps" / "quickstart.yaml").read_text())
+    del sweep["axes"]["image.acuity"]
+    sweep["seeds"] = [0]
+    sweep["set"] |= {"training.steps": 3, "encoder.training.steps": 3, "evaluation.items": 8}
+    sweep["set"] |= {"data.world.train_scenes": 200, "data.world.evaluation_scenes": 50}
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "quickstart.yaml").write_text(yaml.safe_dump(sweep))
+    _, section = (ROOT / "docs" / "devcluster.md").read_text().split("## A sweep on it\n")
+    lines = [shlex.split(line, comments=True) for line in section.split("```")[1].splitlines() if line]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
+    environment.pop("SLURM_CONF", None)
+
+    def type_(*words: str) -> None:
+        command = [sys.executable, "-m", "ablations", *words]
+        ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert ended.returncode == OK, (words, ended.stdout, ended.stderr)
+
+    try:
+        for program, *words in lines:
+            assert program == "ablate"
+            type_(*words)
+    finally:
+        type_("devcluster", "down")
+    assert [words[:2] for _, *words in lines][:2] == [["devcluster", "up"], ["submit", "sweeps/quickstart.yaml"]]
+    assert len(list(tmp_path.glob("store/sweeps/quickstart/trials/*/record.json"))) == 2
+    assert list(tmp_path.glob("store/sweeps/quickstart/report/*.html"))
+
+
+def test_the_doctor_sends_a_process_for_each_gpu(user):
+    answer = json.loads(user.type("doctor", "--profile", "./ours.yaml", "--gpus", "2", "--json", code=BAD_INPUT))
+    checks = {check["name"]: check for check in answer["checks"]}
+    assert checks["node: GPUs"]["text"] == "SLURM gave 2: 0, 1"
+    assert [name for name, check in checks.items() if check["state"] == "failed"] == ["node: torch"]  # they are names
 
 
 def test_cancel_ends_what_runs_and_waits_and_submitting_goes_on(user):
