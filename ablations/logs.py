@@ -1,5 +1,6 @@
 """``ablate logs``: what the jobs of a sweep printed, by trial or shared stage and attempt."""
 
+import json
 import os
 import sys
 import time
