@@ -1,11 +1,10 @@
 """One figure a module, each in the style of the paper."""
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal
 
 Name = Literal["connector", "data_mix", "encoder", "learning_rate"]
 """What a sweep may ask for under ``figures``."""
-NAMES: tuple[Name, ...] = get_args(Name)
 SHOWS: Mapping[Name, tuple[str, ...]] = {
     "connector": ("connector.kind",),
     "data_mix": ("data.mix",),
