@@ -101,7 +101,7 @@ def test_a_lost_process_is_nobodys_failure_and_the_job_is_tried_again(start, vic
     job.processes[victim].kill()
     first, second = job.codes()
     assert (first, second) == ((-signal.SIGKILL, EXIT_ERROR) if victim == 0 else (EXIT_LOST, -signal.SIGKILL))
-    assert job.folder.failure() is None
+    assert job.folder.failure(print) is None
     if victim == 1:
         assert outcome_of(JobStatus(state=JobState.FAILED, exit_code=first), None) == Outcome.LOST
 
@@ -109,6 +109,6 @@ def test_a_lost_process_is_nobodys_failure_and_the_job_is_tried_again(start, vic
 def test_a_process_that_failed_is_not_called_lost_by_the_other(start):
     job = start(broken=1)
     assert job.codes() == [EXIT_ERROR, EXIT_ERROR]
-    failure = job.folder.failure()
+    failure = job.folder.failure(print)
     assert failure is not None
     assert (failure["class"], failure["rank"]) == ("code_error", 1)
