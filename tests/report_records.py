@@ -165,7 +165,12 @@ def _write_trial(
                 "objective": result.get("metrics", {}).get("eval/few_shot/mean"),
                 "metrics": result.get("metrics", {}),
                 "stages": keys,
-                "failure": {"class": "code_error", "error": "ValueError: <broken> & bent", "attempt": 2}
+                "failure": {
+                    "stage": f"pretrain/{keys['pretrain']}",
+                    "class": "code_error",
+                    "error": "ValueError: <broken> & bent",
+                    "attempt": 2,
+                }
                 if failed
                 else None,
                 "seconds": 4.0,
