@@ -46,7 +46,7 @@ GOLDEN = """\
 trap : TERM USR2  # for the job alone; the script waits for it
 task=${SLURM_ARRAY_TASK_ID:-0} restart=${SLURM_RESTART_COUNT:-0}
 status=STORE/sweeps/connector/cluster/BATCH/$task.status
-note() { echo "$@" > "$status.$restart" && mv -f "$status.$restart" "$status"; }
+note() { echo "$@" $SECONDS > "$status.$restart" && mv -f "$status.$restart" "$status"; }
 log=/proc/$$/fd/1 before=$(stat -Lc %s /proc/$$/fd/1)  # what earlier runs wrote is not of this one
 note begun $restart $SLURMD_NODENAME
 module load cuda
