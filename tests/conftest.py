@@ -3,6 +3,7 @@
 import os
 import signal
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes with default threads are many times slower than with one
@@ -10,6 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes with default thre
 # Started in the background of a shell, they would hand on to every program they start that Ctrl-C is to be ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes says nothing
+hypothesis.settings.load_profile("untimed")
 
 pytest.register_assert_rewrite("study_contract")
 

@@ -85,7 +85,7 @@ def same(a: Row | Batch, b: Row | Batch) -> bool:
     ) and (a.names, a.image_names, a.cut) == (b.names, b.image_names, b.cut)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), index=st.integers(0, 10**9))
 def test_a_row_depends_on_seed_and_index_alone(seed: int, index: int) -> None:
     fresh, used = stream(seed=seed), stream(seed=seed)
@@ -94,7 +94,7 @@ def test_a_row_depends_on_seed_and_index_alone(seed: int, index: int) -> None:
     assert same(fresh.row(index), used.row(index))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 100), index=st.integers(0, 10**6))
 def test_a_row_holds_the_documents_that_fit_unchanged(seed: int, index: int) -> None:
     rows = stream(seed=seed)
@@ -127,7 +127,7 @@ def test_a_row_holds_the_documents_that_fit_unchanged(seed: int, index: int) -> 
     assert (row.weights[start:] == 0).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     weights=st.lists(st.integers(0, 20), min_size=3, max_size=3).filter(any),
     seed=st.integers(0, 1000),

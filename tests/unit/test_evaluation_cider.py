@@ -54,7 +54,7 @@ words = st.lists(st.sampled_from(["red", "blue", "a", "bus", "horse", "on"]), ma
 corpora = st.lists(st.tuples(words, st.lists(words, min_size=1, max_size=3).map(tuple)), min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(corpora)
 def test_equals_the_formula_written_out(corpus):
     predictions, references = [pair[0] for pair in corpus], [pair[1] for pair in corpus]

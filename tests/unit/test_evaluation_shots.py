@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mm1core.data.document import Answer, Picture, Text
@@ -39,7 +39,6 @@ def shades(parts):
     return [int(demonstration[0].pixels[0, 0, 0]) for demonstration in parts]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5), st.integers(0, 30), st.integers(9, 40), st.integers(0, 8), st.integers(0, 8))
 def test_fewer_shots_are_the_first_of_more(seed, number, pool, fewer, more):
     task = Shades(pool)
