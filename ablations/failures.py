@@ -61,6 +61,10 @@ def lost_peer(error: BaseException) -> bool:
     return any(isinstance(one, RuntimeError) and _LOST_PEERS.search(str(one)) for one in _chain(error))
 
 
+_NO_SPACE = ("No space left on device", "Not enough free space")
+"""What the system and what numpy say of a full disk."""
+
+
 def disk_fault(error: BaseException, store: Path) -> OSError | None:
     """The operating system's error if the store's disk, not the stage, is to blame."""
     refused = any(isinstance(one, StorageError) for one in _chain(error))
@@ -69,9 +73,9 @@ def disk_fault(error: BaseException, store: Path) -> OSError | None:
             inside = one.filename is not None and Path(os.fsdecode(one.filename)).is_relative_to(store)
             if refused or inside or one.errno in _WRITE_FAULTS:
                 return one
-    # Libraries that write from C++ keep the reason to themselves.
+    # Libraries that write from C++ keep the reason to themselves, or have words of their own for it.
     usage = os.statvfs(store)
-    if usage.f_bavail * usage.f_frsize < _HARDLY_ANY or "No space left on device" in str(error):
+    if usage.f_bavail * usage.f_frsize < _HARDLY_ANY or any(words in str(error) for words in _NO_SPACE):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(store))
     return None
 

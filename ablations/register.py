@@ -37,9 +37,9 @@ def register(
     files = _model_files(store, planned)
     tracker = Tracker(tracking_uri, store)
     tracker.sync(folder)
-    model = name or str(plan["name"])
-    if set(model) & _FORBIDDEN:
-        raise BadInput(f"{model}: the name of a model has none of {' '.join(sorted(_FORBIDDEN))}")
+    model = str(plan["name"]) if name is None else name
+    if not model.strip() or set(model) & _FORBIDDEN:
+        raise BadInput(f"{model!r}: the name of a model is not empty and has none of {' '.join(sorted(_FORBIDDEN))}")
     with mlflow_errors(tracker.uri):
         client = mlflow_client(tracker.uri)
         version = _version(client, model, tracker.run(folder / "trials" / planned["key"]), planned, files)

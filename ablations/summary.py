@@ -56,6 +56,7 @@ def print_summary(summary: Mapping[str, Any], *, console: Console | None = None)
 
 def _print_differences(summary: Mapping[str, Any], console: Console) -> None:
     if summary["baseline"] is None:
+        console.print("The sweep has no baseline, so no arm is compared with one.")
         return
     differing = summary["significant"]
     baseline = escape(str(summary["baseline"]))

@@ -171,9 +171,10 @@ class Results:
         path = self.records.work("evaluate", trial.evaluation) / SCORES
         try:
             table = read_arrays(path)
-            needed = {name for part in _parts(self._result(trial)) for name in (f"{part.task}/ids", _array(part))}
+            scores = [_array(part) for part in _parts(self._result(trial))]
+            needed = {*scores, *(f"{part.task}/ids" for part in _parts(self._result(trial)))}
             missing = sorted(needed - table.keys())
-            problem = f"no array {missing[0]!r}" if missing else ""
+            problem = f"no array {missing[0]!r}" if missing else _not_finite(table, scores)
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             problem = str(error)
         if problem:
@@ -262,6 +263,14 @@ def _parts(result: Mapping[str, Any]) -> list[Part]:
 
 def _array(part: Part) -> str:
     return f"{part.task}/{part.metric}/{part.shots}"
+
+
+def _not_finite(table: Mapping[str, np.ndarray], scores: Sequence[str]) -> str:
+    """The first array with a score that is no number, in words; empty where all are."""
+    for name in scores:
+        if bad := int((~np.isfinite(table[name])).sum()):
+            return f"{bad} of {len(table[name])} scores in {name!r} are not finite"
+    return ""
 
 
 def _common(ids: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ablations.failures import classify, disk_fault, fingerprint, from_exception
-from mm1core.errors import ConfigError, DataError, Diverged
+from mm1core.errors import ConfigError, DataError, Diverged, StorageError
 
 
 class OutOfMemoryError(RuntimeError):
@@ -48,6 +48,7 @@ def test_only_the_stores_disk_is_blamed(tmp_path):
     assert disk_fault(FileNotFoundError(errno.ENOENT, "none", inside), tmp_path) is None
     assert disk_fault(RuntimeError("I/O error: No space left on device (os error 28)"), tmp_path)
     assert disk_fault(RuntimeError("shapes do not match"), tmp_path) is None
+    assert disk_fault(StorageError("x: cannot be written: Not enough free space to write 82944000 bytes"), tmp_path)
 
 
 def failure_of(value: int, *, elsewhere: bool = False) -> dict:  # type: ignore[type-arg]

@@ -219,6 +219,20 @@ def test_one_seed_alone_is_never_alike(tmp_path):
     assert {one.verdict for one in analysis.differences.values()} <= {"higher", "lower", "unclear"}
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_make_a_trial_unreadable(tmp_path, bad):
+    folder = write_sweep(tmp_path, "mix", two_arms())
+
+    def spoil(arrays):
+        arrays["colour/value/4"][:5] = bad
+
+    edit_arrays(folder, "captions", 0, spoil)
+    results = load(folder)
+    (trial,) = (trial for trial in results.all_trials if trial.state == "unreadable")
+    assert "5 of 200 scores" in trial.problem
+    assert all(np.isfinite(mean.mean) for mean in analyse(results).means.values())
+
+
 def test_without_a_baseline_axes_are_compared_with_their_first_value(tmp_path):
     arms = [ArmRecord(label=label, values={"data.mix": label}, scores=SCORES[label]) for label in ("captions", "mixed")]
     analysis = analyse(load(write_sweep(tmp_path, "mix", arms, axes=[axis("data.mix", MIXES)])))
