@@ -80,10 +80,14 @@ def find_profile(name: str) -> Profile:
 
 
 def _devcluster_environment() -> dict[str, str]:
-    status = devcluster.status(default_folder())
+    """Of the development cluster that ``SLURM_CONF`` names, or else of the one in the default folder."""
+    named = Path(os.environ.get("SLURM_CONF", ""))
+    folder = named.parent if named.name == "slurm.conf" and devcluster.status(named.parent).up else default_folder()
+    status = devcluster.status(folder)
     if not status.up:
         raise BadInput(
-            f"--profile {DEVCLUSTER}: the cluster in {status.folder} is not up; `ablate devcluster up` starts it"
+            f"--profile {DEVCLUSTER}: the cluster in {status.folder} is not up, or not all of it; "
+            f"`ablate devcluster up` starts it. One in another folder is used where SLURM_CONF names its slurm.conf"
         )
     return {"SLURM_CONF": str(status.slurm_conf)}
 

@@ -28,7 +28,10 @@ def retry(sweep: str, trials: Sequence[str], *, failed: bool, store: Path, json_
     else:
         chosen = [trial for trial in found.trials if trial["state"] == "failed"]
     if not chosen:
-        raise BadInput(f"no trial of {folder.name} has failed; those that diverged would diverge again")
+        raise BadInput(
+            f"no trial of {folder.name} has failed; those that diverged would diverge again, and cancelled ones are "
+            "tried again by name"
+        )
     stages = {trial["failure"]["stage"].partition("/")[2] for trial in chosen if trial["state"] == "failed"}
 
     with wait_for_sweep(Store(store), folder.name), store_errors(store):

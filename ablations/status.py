@@ -96,8 +96,9 @@ def _print_owner(found: Overview, store: Path) -> None:
     elif found.owner is not None:
         print(f"run by {found.owner}")
     elif any(status.counts[state] for state in ("waiting", "failed", "cancelled")):
+        verb = "run" if submission is None else "submit"
         copy = f"{status.name}/sweep.yaml"
-        print(f"nobody runs it; `ablate run` with the sweep file goes on (a copy is {copy} in the store)")
+        print(f"nobody runs it; `ablate {verb}` with the sweep file goes on (a copy is {copy} in the store)")
 
 
 def _reasons(submission: Mapping[str, Any]) -> str:

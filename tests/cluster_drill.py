@@ -198,7 +198,7 @@ class Drill:
         """The job's last act goes with it."""
         victim = self.victim()
         self.note("kill -9 of a batch script", victim)
-        for pid, environment in processes("slurm_script"):
+        for pid, environment in self.processes("slurm_script"):
             if "SLURM_JOB_ID" in environment and job_id(environment) == victim.job:
                 os.kill(pid, signal.SIGKILL)
 
@@ -250,11 +250,17 @@ class Drill:
         (daemon,) = [one for one in devcluster.status(self.cluster).daemons if one.name == f"slurmd-{victim.node}"]
         if daemon.pid is not None:
             os.kill(daemon.pid, signal.SIGKILL)
-        for pid, environment in processes(""):
+        for pid, environment in self.processes(""):
             if environment.get("SLURMD_NODENAME") == victim.node:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(3)
         devcluster.up(self.cluster)
+
+    def processes(self, words: str) -> list[tuple[int, dict[str, str]]]:
+        """Those of this cluster alone: others may have nodes of the same names, and jobs of the same numbers."""
+        conf = devcluster.status(self.cluster).slurm_conf.resolve()
+        every = processes(words)
+        return [(pid, one) for pid, one in every if "SLURM_CONF" in one and Path(one["SLURM_CONF"]).resolve() == conf]
 
     def lose_controller(self) -> None:
         self._lose("slurmctld", seconds=8)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from tally import drill
 
-from ablations.errors import OK, STOPPED
+from ablations.errors import OK, STOPPED, BadInput
+from ablations.profile_file import find_cluster
 from slurm import devcluster
 from slurm.cluster import ClusterLauncher
 from slurm.commands import Slurm
@@ -294,3 +295,12 @@ def test_a_limit_on_jobs_makes_the_rest_wait(tmp_path, slurm, monkeypatch):
     until(lambda: (launcher.wait(0.5), all(one.state.ended for one in launcher.jobs().values()))[1])
     assert {status.state for status in launcher.jobs().values()} == {JobState.SUCCEEDED}
     launcher.close()
+
+
+def test_a_development_cluster_elsewhere_is_the_one_that_slurm_conf_names(slurm_conf, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("SLURM_CONF", str(slurm_conf))
+    assert find_cluster("devcluster").environment == {"SLURM_CONF": str(slurm_conf)}
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    with pytest.raises(BadInput, match=str(tmp_path)):
+        find_cluster("devcluster")
