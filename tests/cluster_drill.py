@@ -263,6 +263,10 @@ class Drill:
         return [(pid, one) for pid, one in every if "SLURM_CONF" in one and Path(one["SLURM_CONF"]).resolve() == conf]
 
     def lose_controller(self) -> None:
+        """Once it has saved its state: jobs that SLURM was told of in the seconds before, it forgets, and whoever
+        submitted them has to look again."""
+        jobs, now = self.cluster / "run" / "state" / "job_state", time.time()
+        until(lambda: jobs.exists() and jobs.stat().st_mtime > now, self.finished)
         self._lose("slurmctld", seconds=8)
 
     def lose_accounting(self) -> None:
