@@ -23,7 +23,7 @@ from slurm.profile import Controller, Flag, Profile
 DEVCLUSTER = "devcluster"
 _OURS = (
     "array", "begin", "cluster", "clusters", "comment", "dependency", "error", "job-name", "open-mode", "output",
-    "parsable", "quiet", "requeue", "test-only", "wait",
+    "parsable", "quiet", "requeue", "test-only", "wait", "wrap",
 )  # fmt: skip
 """Options of ``sbatch`` that the program needs as it sets them."""
 _KEYS = {"gpus-per-node": "gpu_type", "gres": "gpu_type", "gpus": "gpu_type"} | {

@@ -74,6 +74,7 @@ def test_every_key_is_read(tmp_path):
         ("poll_seconds: 0.1", "poll_seconds: 0.1 must be at least 1"),
         ("flags:\n  array: 0-3", "profile.yaml:2: flags.array: is set by ablate"),
         ("flags: {comment: null}", "flags.comment: is set by ablate"),
+        ("flags: {wrap: echo}", "flags.wrap: is set by ablate"),
         ("flags: {dependency: singleton}", "flags.dependency: is set by ablate"),
         ("flags: {begin: now}", "flags.begin: is set by ablate"),
         ("flags: {clusters: all}", "flags.clusters: is set by ablate"),
