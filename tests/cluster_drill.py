@@ -36,7 +36,7 @@ set:
   decoder.layers: 1
   data.world.train_scenes: 2000
   data.world.evaluation_scenes: 100
-  training: {steps: 60, rows_per_step: 4, checkpoint_every: 5, log_every: 1}
+  training: {steps: 100, rows_per_step: 4, checkpoint_every: 5, log_every: 1}
   evaluation: {items: 16, tasks: [colour], shots: [0]}
 axes:
   connector.kind: [average_pool, attention_pool, c_abstractor]
