@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from store_contents import differences
+
 from slurm import devcluster
 from slurm.commands import Slurm
 from slurm.devcluster_config import Shape
@@ -338,13 +340,7 @@ class Drill:
         found = [] if self.finished() else ["the sweep did not end"]
         if not self.asked_sacct.exists():
             found.append("no job had left the queue before it was looked for")
-        ours, theirs = records(self.store), records(undisturbed)
-        found += [
-            f"{name}: {'missing' if name not in ours else 'differs'}"
-            for name in theirs
-            if ours.get(name) != theirs[name]
-        ]
-        found += [f"{name}: is too many" for name in ours.keys() - theirs.keys()]
+        found += differences(self.store, undisturbed)
         ended = Counter(re.findall(r" (\w+/\w+) is done after", self.logs()))
         found += [f"{stage} ran to its end {count} times" for stage, count in ended.items() if count != 1]
         return found
@@ -447,18 +443,6 @@ def seconds_of_day(moment: str | float) -> int:
     text = moment if isinstance(moment, str) else time.strftime("%H:%M:%S", time.localtime(moment))
     hours, minutes, seconds = map(int, text.split(":"))
     return hours * 3600 + minutes * 60 + seconds
-
-
-def records(store: Path) -> dict[str, Any]:
-    """Every record but for its provenance, and what was trained."""
-    found: dict[str, Any] = {}
-    for path in sorted(store.glob("*/*/record.json")) + sorted(store.glob("sweeps/drill/trials/*/record.json")):
-        record = json.loads(path.read_text())
-        kept = {name: value for name, value in record.items() if name not in ("provenance", "seconds")}
-        found[str(path.relative_to(store))] = kept
-    for path in sorted(store.glob("pretrain/*/work/*.safetensors")):
-        found[str(path.relative_to(store))] = path.read_bytes()
-    return found
 
 
 def main() -> int:
