@@ -17,6 +17,7 @@ from typing import Any
 from ablations.active_jobs import ActiveJobs
 from ablations.attempt_log import attempt_log, earlier_attempts, unsaid_failure, unwritable_store
 from ablations.backlog import Backlog, Work
+from ablations.describe import counted
 from ablations.errors import StoreError
 from ablations.job import TARGET, job_payload
 from ablations.lease import holder
@@ -202,8 +203,8 @@ class Dispatcher:
             work.attempt, work.started = attempt, time.time()
             self._active.works[name] = work
         if replacing and self._active.works:
-            count = len(self._active.works)
-            self._warn(f"{count} jobs that run already go on with the program and profile they were submitted with")
+            running = counted(len(self._active.works), "job")
+            self._warn(f"what runs already, {running}, goes on with the program and profile it was submitted with")
         if self._active.works:
             with store_errors(self._store.root):
                 self._regroup()

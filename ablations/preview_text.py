@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ablations.arms import Arm
 from ablations.cost import Clock
+from ablations.describe import counted
 from ablations.preview import Preview, gpu_hours
 from ablations.sweep import Search
 
@@ -20,16 +21,14 @@ def show(preview: Preview) -> None:
     console = Console(highlight=False)
     planned, sweep = preview.plan, preview.plan.sweep
     console.print(f"[bold]{escape(sweep.title)}[/bold]  ({escape(sweep.name)})")
+    seeds = counted(len(sweep.seeds), "seed")
     if isinstance(sweep.design, Search):
-        console.print(
-            f"search by {sweep.design.sampler}: {sweep.design.arms} arms x {len(sweep.seeds)} seeds, "
-            "proposed as it runs"
-        )
+        arms = counted(sweep.design.arms, "arm")
+        console.print(f"search by {sweep.design.sampler}: {arms} x {seeds}, proposed as it runs")
         return
-    console.print(
-        f"{sweep.design.kind}: {len(planned.arms)} arms x {len(sweep.seeds)} seeds = {len(planned.trials)} trials, "
-        f"{len(preview.finished_trials)} of them finished"
-    )
+    arms, trials = counted(len(planned.arms), "arm"), counted(len(planned.trials), "trial")
+    done = len(preview.finished_trials)
+    console.print(f"{sweep.design.kind}: {arms} x {seeds} = {trials}, {done} of them finished")
     console.print(_arm_table(preview))
     if len(planned.arms) > MOST_ARMS:
         console.print(f"... and {len(planned.arms) - MOST_ARMS:,} more arms (all with --json)")
@@ -39,10 +38,8 @@ def show(preview: Preview) -> None:
         console.print("Nothing is left to run.")
         return
     devices = f", {gpu_hours(preview):g} GPU-hours" if sweep.resources.gpus else ""
-    console.print(
-        f"{preview.jobs:,} jobs, about [bold]{duration(preview.seconds)}[/bold] with {preview.workers} side by side"
-        f"{devices}. {_basis(preview)}"
-    )
+    jobs, time = counted(preview.jobs, "job"), duration(preview.seconds)
+    console.print(f"{jobs}, about [bold]{time}[/bold] with {preview.workers} side by side{devices}. {_basis(preview)}")
     if preview.script is not None:
         print(f"\nThe first jobs go to SLURM with this script:\n\n{preview.script}", end="")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ablations.attempts import AttemptsFile
 from ablations.choice import chosen_trials
+from ablations.describe import counted
 from ablations.errors import OK, TRIALS_FAILED, BadInput
 from ablations.folder import sweep_folder
 from ablations.overview import read_overview
@@ -38,6 +39,6 @@ def retry(sweep: str, trials: Sequence[str], *, failed: bool, store: Path, json_
         AttemptsFile(folder).forget(stages, jobs={f"trial-{trial['key']}" for trial in chosen})
         clear_stop(folder, [trial["key"] for trial in chosen])
     if not json_output:
-        print(f"{len(chosen)} trials of {folder.name} are tried again")
+        print(f"of {folder.name}, {counted(len(chosen), 'trial')} will be tried again")
     code = advance_frozen(folder, Path(found.submission["code"]), store=store, json_output=json_output).wait()
     return OK if code == TRIALS_FAILED and not json_output else code  # others have failed, as was known

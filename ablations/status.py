@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ablations.describe import counted
 from ablations.errors import OK, TRIALS_FAILED
 from ablations.folder import sweep_folder
 from ablations.invocation import command
@@ -64,7 +65,7 @@ def _print(found: Overview, store: Path) -> None:
     status = found.status
     print(f"{status.name}: {found.title}" if found.title else status.name)
     counts = ", ".join(f"{count} {state}" for state, count in status.counts.items() if count)
-    print(f"{status.ended} of {status.total} trials have ended: {counts}" if status.total else "no trials yet")
+    print(f"{status.ended} of {counted(status.total, 'trial')} ended: {counts}" if status.total else "no trials yet")
     _print_owner(found, store)
     for job in status.running[:_MOST_LINES]:
         node = f" on {job.node}" if job.node else ""

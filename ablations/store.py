@@ -275,7 +275,7 @@ def store_errors(root: Path) -> Iterator[None]:
 
 
 def _store_error(root: Path, error: OSError) -> StoreError:
-    where = error.filename or root
+    where = error.filename or f"{root}, or where the output goes"  # a write that fails does not say to which file
     if error.errno in _FULL:
         remedy = "free some space there, or move the store to another disk and name it with --store"
     elif error.errno in _DENIED:

@@ -66,7 +66,7 @@ def advance_frozen(
 def _print(name: str, status: Status, profile: str, store: Path) -> None:
     jobs = status.queued + len(status.running) - status.unsent
     counted = f"{jobs} job is" if jobs == 1 else f"{jobs or 'none of its'} jobs are"
-    print(f"{name}: {status.total} trials, {status.ended} have ended; {counted} in the queue of {profile}")
+    print(f"{name}: {counted(status.total, 'trial')}, {status.ended} ended; {counted} in the queue of {profile}")
     if status.unsent:
         print(f"{status.unsent} wait outside it: {status.held_up or 'SLURM has not said yet that it took them'}")
     watch = command("watch", name, store=store)
