@@ -36,6 +36,8 @@ class Panel:
     title: str
     unit: str
     lines: Sequence[Line]
+    vertical: tuple[float, float, float] | None = None
+    """Both ends of the vertical axis, and how far its ticks are apart; by itself as the points need it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +76,7 @@ def draw_lines(strips: Sequence[Strip]) -> Figure:
                 named = column == 0 and bool(line.name)
                 traces.append(_trace(line, panel, place, named=named) | places)
             parts[f"xaxis{suffix}"] = _axis(domain=domain, anchor=f"y{suffix}", **_scale(strip, panel))
-            parts[f"yaxis{suffix}"] = _axis(
-                domain=(top - _PLOT / height, top), anchor=f"x{suffix}", range=_range(panel)
-            )
+            parts[f"yaxis{suffix}"] = _axis(domain=(top - _PLOT / height, top), anchor=f"x{suffix}", **_rise(panel))
             if column == 0:
                 parts[f"yaxis{suffix}"]["title"] = {
                     "text": "Average evaluation metric",
@@ -88,11 +88,14 @@ def draw_lines(strips: Sequence[Strip]) -> Figure:
     return figure(traces, layout(width=width, height=height, margin=margin, **parts))
 
 
-def _range(panel: Panel) -> tuple[float, float]:
-    """With a little room, also about what hardly varies."""
+def _rise(panel: Panel) -> dict[str, Any]:
+    """The vertical axis: with a little room, also about what hardly varies."""
+    if panel.vertical is not None:
+        low, high, apart = panel.vertical
+        return {"range": (low, high), "tick0": 0, "dtick": apart}
     seen = [value for line in panel.lines for values in (line.y, line.low, line.high) for value in values] or [0.0]
     room = max(0.06 * (max(seen) - min(seen)), 0.5)
-    return min(seen) - room, max(seen) + room
+    return {"range": (min(seen) - room, max(seen) + room)}
 
 
 def _axis(**extra: Any) -> dict[str, Any]:
@@ -135,6 +138,7 @@ def _trace(line: Line, panel: Panel, place: int, *, named: bool) -> dict[str, An
         "y": line.y,
         "line": {"color": colour, "width": 3 if place == 0 else 2},
         "marker": {"color": colour, "symbol": symbol, "size": 8},
+        "cliponaxis": False,
         "hovertemplate": f"%{{x}}: %{{y:.1f}} {panel.unit}<extra>%{{fullData.name}}</extra>",
     }
     if line.low:

@@ -36,6 +36,7 @@ def published_curves(curves: Sequence[PublishedCurve]) -> Figure:
                     Panel(
                         title=f"{MARK}, {curve.source}",
                         unit="",
+                        vertical=curve.vertical,
                         lines=[Line(name="", x=list(curve.points), y=list(curve.points.values()), low=(), high=())],
                     )
                 ],

@@ -60,6 +60,8 @@ class PublishedCurve:
     provenance: str
     label: str
     """Of the horizontal axis, in whose units the points are."""
+    vertical: tuple[float, float, float]
+    """Both ends of the vertical axis, and how far its ticks are apart."""
     points: Mapping[float, float]
 
 
