@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ablations.tracked_runs import RunContent, digest
+from ablations.run_content import RunContent, digest
 from ablations.tracking_marker import Marker
 
 _STATUS = {

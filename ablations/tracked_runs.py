@@ -3,20 +3,18 @@
 Reads only, and imports no MLflow. A trial has a run as soon as it has trained or ended.
 """
 
-import csv
-import io
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from ablations import record_archive
 from ablations.ended import read_trial
 from ablations.lease import holder
+from ablations.run_content import Data, Point, RunContent, State, as_table, as_yaml, digest, flat, milliseconds
 from ablations.snapshot import read_running
 from mm1core import spool
 from mm1core.world.scene import SPLITS
@@ -28,50 +26,6 @@ LAYOUT = 3
 """Of a trial's run: another number, and all runs are looked through again. 2: ``records.zip``. 3: its data."""
 
 _HEADLINES = ("eval/zero_shot", "eval/four_shot", "eval/eight_shot", "eval/text_core")
-
-State = Literal["running", "stopped", "done", "pruned", "failed", "diverged"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    metric: str
-    value: float
-    time: int
-    """Milliseconds since 1970."""
-    step: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """What a training learned from: a micro world, or the corpus of one source."""
-
-    name: str
-    kind: str
-    key: str
-    samples: Mapping[str, int]
-    """Number by split."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunContent:
-    """Everything that one run shows."""
-
-    name: str
-    tags: Mapping[str, str]
-    parameters: Mapping[str, str]
-    points: tuple[Point, ...]
-    """For each metric in the order of steps, each step once."""
-    texts: Mapping[str, str]
-    """Artifacts by name."""
-    files: Mapping[str, Path]
-    """Further artifacts by name, copied as they are."""
-    contents: Mapping[str, bytes]
-    """Further artifacts by name, made of what is there."""
-    data: tuple[Data, ...]
-    state: State
-    started: int | None
-    """Milliseconds since 1970; ``None`` where nobody knows."""
-    ended: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +91,8 @@ class TrackedSweep:
             contents={},
             data=(),
             state=("done" if set(states) & {"done", "pruned"} else "failed") if over else self.unfinished,
-            started=min((_milliseconds(one["started"]) for one in known), default=None),
-            ended=max((_milliseconds(one["finished"]) for one in known), default=None) if over else None,
+            started=min((milliseconds(one["started"]) for one in known), default=None),
+            ended=max((milliseconds(one["finished"]) for one in known), default=None) if over else None,
         )
 
     @property
@@ -195,22 +149,22 @@ class TrackedTrial:
         trained = list(self._points("pretrain"))
         points = [*self._points("encoder"), *trained]
         state: State = record["state"] if record else self.sweep.unfinished
-        ended = _milliseconds(provenance["finished"]) if provenance else max((one.time for one in points), default=None)
+        ended = milliseconds(provenance["finished"]) if provenance else max((one.time for one in points), default=None)
         if record:
             last = max((one.step for one in trained), default=0)
             scores = {name: value for name, value in record["metrics"].items() if value is not None}
-            time = ended or _milliseconds((self.folder / "record.json").stat().st_mtime)
+            time = ended or milliseconds((self.folder / "record.json").stat().st_mtime)
             points += [Point(metric=name, value=value, time=time, step=last) for name, value in scores.items()]
         config = self._config()
         sample = self._sample() if state == "done" else []
-        texts = {"config.yaml": _yaml(config), "predictions.csv": _table(sample)}
+        texts = {"config.yaml": as_yaml(config), "predictions.csv": as_table(sample)}
         failure = (record or {}).get("failure") or {}
         if failure:
             texts["failure.txt"] = "\n".join(filter(None, (failure["error"], failure.get("traceback_tail"))))
         return RunContent(
             name=f"{self.arm['label']} · seed {self.trial['seed']}",
             tags=self._tags(state, provenance, failure),
-            parameters=_flat(config),
+            parameters=flat(config),
             points=tuple(points),
             texts={name: text for name, text in texts.items() if text},
             files={},
@@ -263,7 +217,7 @@ class TrackedTrial:
                 metric = f"validation/{name.removeprefix('eval/')}" if name.startswith("eval/") else name
                 if line["step"] > reached.get(metric, -1):
                     reached[metric] = line["step"]
-                    yield Point(metric=metric, value=value, time=_milliseconds(line["time"]), step=line["step"])
+                    yield Point(metric=metric, value=value, time=milliseconds(line["time"]), step=line["step"])
 
     def _data(self) -> Iterator[Data]:
         stages = self.trial["stages"]
@@ -299,20 +253,6 @@ class TrackedTrial:
         return self.sweep.store / kind / key / "work" / "spool.jsonl"
 
 
-def _table(sample: list[str]) -> str:
-    """Predictions as CSV; empty without any."""
-    if not sample:
-        return ""
-    out = io.StringIO()
-    table = csv.writer(out)
-    table.writerow(["task", "shots", "item", "prediction", "references", "scores"])
-    for line in map(json.loads, sample):
-        scores = " ".join(f"{name}={score:.3g}" for name, score in line["scores"].items())
-        references = " | ".join(map(str, line["references"]))
-        table.writerow([line["task"], line["shots"], line["item"], line["prediction"], references, scores])
-    return out.getvalue()
-
-
 def axis_tag(name: str) -> str:
     """The tag that says where a trial stands on an axis; MLflow allows no comma in it."""
     return f"axis.{name.replace(', ', '/')}"
@@ -326,32 +266,6 @@ def _provenance(store: Path, trial: Mapping[str, Any]) -> Mapping[str, Any] | No
     return {**known[-1], "started": known[0]["started"]} if known else None
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted key to text."""
-    flat: dict[str, str] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
-    return flat
-
-
-def _yaml(config: Mapping[str, Any]) -> str:
-    from ruamel.yaml import YAML
-
-    out = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(config, out)
-    return out.getvalue()
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
 def _stamp(path: Path) -> list[int] | None:
     """Size and time of a file: another pair, another content."""
     try:
@@ -359,11 +273,6 @@ def _stamp(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [found.st_size, found.st_mtime_ns]
-
-
-def digest(value: Any) -> str:
-    """Of a value as JSON."""
-    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> dict[str, Any] | None:
