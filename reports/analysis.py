@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from reports.frame import POINT, Arm, Measure, Results
-from reports.statistics import Estimate, estimates, holm, is_equivalent, p_values
+from reports.statistics import Estimate, are_equivalent, estimates, holm, p_values
 
 Key = TypeVar("Key")
 Contrast = Mapping[str, float]
@@ -133,9 +133,10 @@ def judged(results: Results, paired: Mapping[Key, Paired]) -> dict[Key, Differen
     raw = p_values(found)
     raw = [nan if one.seeds < min(2, results.planned_seeds) else p for one, p in zip(found, raw, strict=True)]
     margin = results.margin * POINT
+    alike = are_equivalent(found, margin)
     differences = {}
-    for key, estimate, p, adjusted in zip(paired, found, raw, holm(raw), strict=True):
-        within = estimate.seeds > 1 and is_equivalent(estimate, margin)
+    for key, estimate, p, adjusted, close in zip(paired, found, raw, holm(raw), alike, strict=True):
+        within = estimate.seeds > 1 and close
         if adjusted < LEVEL:
             verdict = "higher" if estimate.mean > 0 else "lower"
         else:

@@ -98,6 +98,8 @@ class Results:
         self.arms = tuple(_arm(planned) for planned in records.plan["arms"])
         self._tables: dict[str, dict[str, np.ndarray]] = {}
         self._ids: dict[bytes, np.ndarray] = {}
+        self._names: dict[str, Mapping[str, Sequence[str]]] = {}
+        """Of arrays, by a measure's key."""
         self._done: dict[tuple[str, str], Mapping[int, Trial]] = {}
         self.all_trials = tuple(self._load(trial) if trial.state == "done" else trial for trial in records.trials)
         """Every planned trial, finished or not, in the order of the plan."""
@@ -133,32 +135,35 @@ class Results:
             }
         return self._done[place]
 
-    def items(self, trial: Trial, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """The items' ids and scores, (n,) each, of one trial, task, metric and number of shots."""
-        table = self._tables[trial.key]
-        return table[f"{part.task}/ids"], table[_array(part)]
-
     def strata(self, trials: Sequence[Trial], measure: Measure) -> list[np.ndarray]:
         """Per task of the measure a table (trials, items) over the items that all the trials answered.
 
         A task none of whose items is common to all trials gives a table without columns.
         """
-        tables = []
-        for task in measure.tasks:
-            parts = [part for part in measure.parts if part.task == task]
-            rows: list[np.ndarray] = []
-            ids: list[np.ndarray] = []
-            for trial in trials:
-                pairs = [self.items(trial, part) for part in parts]
-                ids.append(pairs[0][0])
-                rows.append(pairs[0][1] if len(pairs) == 1 else np.mean([scores for _, scores in pairs], axis=0))
+        tables, found = [], [self._tables[trial.key] for trial in trials]
+        for task, names in self._arrays(measure).items():
+            ids = [table[f"{task}/ids"] for table in found]
+            if len(names) == 1:
+                rows = [table[names[0]] for table in found]
+            else:
+                rows = [np.mean([table[name] for name in names], axis=0) for table in found]
             if any(other is not ids[0] for other in ids):
                 rows = _common(ids, rows)
-            tables.append(np.stack(rows))
+            tables.append(np.array(rows))
         return tables
 
+    def _arrays(self, measure: Measure) -> Mapping[str, Sequence[str]]:
+        """By task, the names of the arrays that a measure is the mean of."""
+        if measure.key not in self._names:
+            names: dict[str, list[str]] = {}
+            for part in measure.parts:
+                names.setdefault(part.task, []).append(_array(part))
+            self._names[measure.key] = names
+        return self._names[measure.key]
+
     def _has(self, trial: Trial, measure: Measure) -> bool:
-        return all(_array(part) in self._tables[trial.key] for part in measure.parts)
+        table = self._tables[trial.key]
+        return all(name in table for names in self._arrays(measure).values() for name in names)
 
     def _result(self, trial: Trial) -> Mapping[str, Any]:
         return self.records.stages["evaluate", trial.evaluation]["result"]

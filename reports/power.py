@@ -9,13 +9,15 @@ With S' instead of S seeds, A and C of the variance's parts become A S / S' and 
 change, so some differences no number of seeds can show: that takes more items.
 """
 
-from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+
 from reports.analysis import Analysis
 from reports.frame import POINT, Measure
-from reports.statistics import CONFIDENCE, Estimate, Parts, half_width
+from reports.statistics import CONFIDENCE, Estimate, Parts, half_widths
 from reports.tables import Cell, Row, Table, spoken_margin
 
 POWER = 0.8
@@ -38,9 +40,9 @@ class Sight:
     """For an arm like the median to find a difference as large as the margin; ``None`` for more than ``MOST_SEEDS``."""
 
 
-def detectable(parts: Parts) -> float:
-    """Smallest true difference that is told apart from zero with probability ``POWER``, in the score's units."""
-    return half_width(parts, CONFIDENCE) + half_width(parts, 2 * POWER - 1)
+def detectable(parts: Sequence[Parts]) -> np.ndarray:
+    """Smallest true differences that are told apart from zero with probability ``POWER``, in the score's units."""
+    return half_widths(parts, CONFIDENCE) + half_widths(parts, 2 * POWER - 1)
 
 
 def with_seeds(estimate: Estimate, seeds: int) -> Parts:
@@ -55,11 +57,17 @@ def with_seeds(estimate: Estimate, seeds: int) -> Parts:
     )
 
 
-def seeds_to_see(estimate: Estimate, difference: float) -> int | None:
-    """Least number of seeds with which a true difference (stored units) is detectable; ``None`` beyond the most."""
-    counts = range(2, MOST_SEEDS + 1)  # what is detectable falls with every seed more
-    place = bisect_left(counts, True, key=lambda count: detectable(with_seeds(estimate, count)) <= difference)
-    return counts[place] if place < len(counts) else None
+def seeds_to_see(estimates: Sequence[Estimate], difference: float) -> list[int | None]:
+    """For each the least number of seeds with which a true difference (stored units) is detectable; ``None`` beyond
+    the most."""
+    least, most = np.full(len(estimates), 2), np.full(len(estimates), MOST_SEEDS + 1)
+    while (undecided := least < most).any():  # bisection: what is detectable falls with every seed more
+        middle = (least + most) // 2
+        parts = [with_seeds(estimate, int(count)) for estimate, count in zip(estimates, middle, strict=True)]
+        seen = detectable(parts) <= difference
+        most = np.where(undecided & seen, middle, most)
+        least = np.where(undecided & ~seen, middle + 1, least)
+    return [int(count) if count <= MOST_SEEDS else None for count in most]
 
 
 def sights(analysis: Analysis) -> list[Sight]:
@@ -70,9 +78,9 @@ def sights(analysis: Analysis) -> list[Sight]:
         estimates = [one.estimate for one in compared if one is not None and one.estimate.seeds > 1]
         if not estimates:
             continue
-        reaches = [detectable(estimate.parts) for estimate in estimates]
+        reaches = detectable([estimate.parts for estimate in estimates]).tolist()
         margin = analysis.results.margin * POINT
-        counts = [seeds_to_see(estimate, margin) or MOST_SEEDS + 1 for estimate in estimates]
+        counts = [seeds or MOST_SEEDS + 1 for seeds in seeds_to_see(estimates, margin)]
         seeds = round(median(counts))
         found.append(
             Sight(

@@ -121,9 +121,13 @@ def estimates(
     return [found[number] for number in range(len(many))]
 
 
+def half_widths(parts: Sequence[Parts], confidence: float) -> np.ndarray:
+    """Half the width of each interval at a confidence (0 to 1), in the score's units."""
+    return _half_widths(_columns(parts), np.full(len(parts), confidence)) if parts else np.zeros(0)
+
+
 def half_width(parts: Parts, confidence: float) -> float:
-    """Half the width of the interval at a confidence (0 to 1), in the score's units."""
-    return float(_half_widths(_columns([parts]), np.array([confidence]))[0])
+    return float(half_widths([parts], confidence)[0])
 
 
 def p_values(estimates: Sequence[Estimate]) -> list[float]:
@@ -145,9 +149,10 @@ def p_values(estimates: Sequence[Estimate]) -> list[float]:
     return [float(p) for p in np.where(unknown, np.nan, np.where(certain, 1.0, 1 - low))]
 
 
-def is_equivalent(estimate: Estimate, margin: float) -> bool:
-    """Whether the mean lies within ``margin`` of zero by two one-sided tests at 5 % (Schuirmann 1987)."""
-    return abs(estimate.mean) + half_width(estimate.parts, 0.90) < margin
+def are_equivalent(estimates: Sequence[Estimate], margin: float) -> list[bool]:
+    """Whether each mean lies within ``margin`` of zero by two one-sided tests at 5 % (Schuirmann 1987)."""
+    distance = np.abs([estimate.mean for estimate in estimates])
+    return list(map(bool, distance + half_widths([estimate.parts for estimate in estimates], 0.90) < margin))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -28,7 +28,7 @@ def true_parts(seeds: int, items: int, *, seed: float, item: float, residual: fl
     "spread", [{"seed": 1.0, "item": 0.3, "residual": 1.0}, {"seed": 0.3, "item": 2.0, "residual": 1.0}]
 )
 def test_a_detectable_difference_is_found_four_times_in_five(seeds, spread):
-    truth = detectable(true_parts(seeds, 100, **spread))
+    truth = float(detectable([true_parts(seeds, 100, **spread)])[0])
     generator = np.random.default_rng(3)
     drawn = [estimate([table(seeds, 100, mean=truth, generator=generator, **spread)]) for _ in range(600)]
     assert 0.72 < np.mean(np.array(p_values(drawn)) < 0.05) < 0.9
@@ -44,20 +44,24 @@ def test_more_seeds_change_the_parts_as_the_model_says():
     assert np.mean([one.item for one in predicted]) == pytest.approx(expected.item, rel=0.1)
     assert np.mean([one.residual for one in predicted]) == pytest.approx(expected.residual, rel=0.1)
     same = with_seeds(few[0], 4)
-    assert detectable(same) == pytest.approx(detectable(few[0].parts))
+    assert detectable([same]) == pytest.approx(detectable([few[0].parts]))
 
 
 def test_the_number_of_seeds_is_the_least_that_suffices():
-    found = estimate([table(3, 500, seed=0.2, item=0.2, residual=0.5)])
+    found = [estimate([table(3, 500, seed=seed, item=0.2, residual=0.5)]) for seed in (0.2, 0.1, 0.3, 1e-9)]
     difference = 0.15
-    count = seeds_to_see(found, difference)
-    assert count is not None
-    assert detectable(with_seeds(found, count)) <= difference < detectable(with_seeds(found, count - 1))
+    counts = seeds_to_see(found, difference)
+    assert len(set(counts)) > 2
+    for one, count in zip(found, counts, strict=True):
+        assert count is not None
+        now, fewer = detectable([with_seeds(one, count), with_seeds(one, max(2, count - 1))])
+        assert now <= difference
+        assert difference < fewer or count == 2
 
 
 def test_what_the_items_hide_no_number_of_seeds_can_show():
     found = estimate([table(3, 20, seed=0.01, item=5.0, residual=0.1)])
-    assert seeds_to_see(found, 0.5) is None
+    assert seeds_to_see([found], 0.5) == [None]
 
 
 def test_a_sweep_says_what_it_could_have_seen(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.statistics import FRACTION, estimate, half_width, holm, is_equivalent, p_values
+from reports.statistics import FRACTION, are_equivalent, estimate, half_width, holm, p_values
 
 
 def table(seeds: int, items: int, *, seed=1.0, item=1.0, residual=1.0, mean=0.0, generator=None) -> np.ndarray:
@@ -95,7 +95,7 @@ def test_a_single_item_without_bounds_has_no_interval():
     found = estimate([np.array([[0.3]])])
     assert np.isnan(found.half_width)
     assert np.isnan(p_values([found])[0])
-    assert not is_equivalent(found, 1.0)
+    assert not are_equivalent([found], 1.0)[0]
 
 
 def test_equivalence_needs_a_narrow_interval_not_a_large_p():
@@ -103,8 +103,8 @@ def test_equivalence_needs_a_narrow_interval_not_a_large_p():
     wide = estimate([table(3, 20, generator=generator)])
     narrow = estimate([table(3, 2000, seed=0.0, item=0.01, residual=0.01, generator=generator)])
     assert p_values([wide])[0] > 0.05
-    assert not is_equivalent(wide, 0.05)
-    assert is_equivalent(narrow, 0.05)
+    assert not are_equivalent([wide], 0.05)[0]
+    assert are_equivalent([narrow], 0.05)[0]
 
 
 def test_holm_on_a_worked_example():
@@ -195,7 +195,7 @@ def test_equivalence_is_refused_at_the_margin_and_granted_well_inside(seeds):
 
     def granted(truth: float, margin: float) -> float:
         drawn = [estimate([table(seeds, 200, mean=truth, generator=generator, **spread)]) for _ in range(600)]
-        return float(np.mean([is_equivalent(one, margin) for one in drawn]))
+        return float(np.mean(are_equivalent(drawn, margin)))
 
     assert granted(truth=1.0, margin=1.0) < 0.07
     assert granted(truth=-1.0, margin=1.0) < 0.07
