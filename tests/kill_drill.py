@@ -1,12 +1,13 @@
 """Kill -9 at random moments of a sweep on this machine: of a job, or of ``ablate run`` itself.
 
-``python tests/kill_drill.py --seed 1 [--kills 10] [--output table.md]`` runs the quickstart, lets some seconds pass,
-and kills; after how long, and what, the seed decides. Whenever ``ablate run`` is dead the same command is given again.
-In the end the store is compared with that of the same sweep undisturbed. Prints what was killed; exits with 1 where
-anything differs.
+``python tests/kill_drill.py --seed 1 [--kills 10] [--output table.md]`` runs the quickstart and kills at moments that
+the seed decides, spread over its encoders, trainings and evaluations. Whenever ``ablate run`` is dead the same command
+is given again. In the end the store is compared with that of the same sweep undisturbed. Prints what was killed; exits
+with 1 where anything differs.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -24,8 +25,11 @@ from ablations.lease import holder
 from mm1core import spool
 
 ROOT = Path(__file__).parents[1]
-SHORTEST, LONGEST = 4.0, 25.0
-"""Seconds between two kills."""
+SPREAD = {"encoder": 0.2, "pretrain": 0.5, "evaluate": 0.3}
+"""Which part of the kills comes while a stage of a kind is worked on: else nearly all would hit the first ones, which
+begin anew after each."""
+MOST_SECONDS = {"encoder": 8.0, "pretrain": 15.0, "evaluate": 2.0}
+"""From when such a stage is seen until the kill."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,27 +51,41 @@ class KillDrill:
     def run(self, kills: int) -> None:
         started = time.monotonic()
         process = start(self.sweep, self.store)
-        for number in range(kills):
-            until = time.monotonic() + self.chance.uniform(SHORTEST, LONGEST)
-            while time.monotonic() < until:
-                if process.poll() is not None:
-                    raise SystemExit(f"the sweep ended with exit code {process.returncode} after {number} kills")
-                time.sleep(0.05)
+        for kind in self.kinds(kills):
+            self.wait(process, kind)
             jobs = self.jobs()
-            job = self.chance.choice(sorted(jobs)) if jobs and self.chance.random() < 0.5 else None
+            of_kind = sorted(name for name in jobs if name.startswith(kind))
+            job = self.chance.choice(of_kind) if of_kind and self.chance.random() < 0.5 else None
             if job is None:
                 process.kill()
                 process.wait()
             else:
-                os.kill(jobs[job], signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it was faster
+                    os.kill(jobs[job], signal.SIGKILL)
             at_work = tuple(sorted(jobs)) if job is None else (job,)
             victim = "ablate run" if job is None else "a job"
             self.kills.append(Kill(after=time.monotonic() - started, victim=victim, at_work=at_work))
-            print(f"{self.kills[-1].after:.0f} s: {victim} at {', '.join(at_work) or 'nothing yet'}", flush=True)
+            print(f"{self.kills[-1].after:.0f} s: {victim} at {', '.join(at_work) or 'nothing'}", flush=True)
             if job is None:
                 process = start(self.sweep, self.store)
         if process.wait() != 0:
             raise SystemExit(f"in the end the sweep stopped with exit code {process.returncode}")
+
+    def kinds(self, kills: int) -> list[str]:
+        """What is to be at work at each kill: the encoders first, since all else needs them."""
+        every = [kind for kind, part in SPREAD.items() for _ in range(round(part * kills))]
+        first = [kind for kind in every if kind == "encoder"]
+        rest = [kind for kind in every if kind != "encoder"]
+        self.chance.shuffle(rest)
+        return first + rest
+
+    def wait(self, process: subprocess.Popen[bytes], kind: str) -> None:
+        """Until a stage of this kind is worked on, and some time longer."""
+        while not any(name.startswith(kind) for name in self.jobs()):
+            if process.poll() is not None:
+                raise SystemExit(f"the sweep ended with exit code {process.returncode} after {len(self.kills)} kills")
+            time.sleep(0.05)
+        time.sleep(self.chance.uniform(0, MOST_SECONDS[kind]))
 
     def jobs(self) -> dict[str, int]:
         """Process by what it works on, with the step it has logged."""
@@ -83,7 +101,7 @@ class KillDrill:
     def table(self) -> str:
         lines = ["| after | killed | at work |", "|---|---|---|"]
         for one in self.kills:
-            lines.append(f"| {one.after:.0f} s | {one.victim} | {', '.join(one.at_work) or 'nothing yet'} |")
+            lines.append(f"| {one.after:.0f} s | {one.victim} | {', '.join(one.at_work) or 'nothing'} |")
         return "\n".join(lines)
 
 
