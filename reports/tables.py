@@ -224,10 +224,10 @@ def score_cell(analysis: Analysis, arm: Arm, measure: Measure) -> Cell:
 
 
 def with_best(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells with the highest value marked, and with it all that are shown as the same number."""
+    """The cells with the highest value marked, and with it all that are shown as the same number; none where all are."""
     shown = [cell.number for cell in cells if cell.mean is not None]
     best = max(shown, key=float, default="")
-    return tuple(replace(cell, best=len(shown) > 1 and cell.number == best) for cell in cells)
+    return tuple(replace(cell, best=len(set(shown)) > 1 and cell.number == best) for cell in cells)
 
 
 def spoken_margin(points: float) -> str:
