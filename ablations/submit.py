@@ -65,8 +65,8 @@ def advance_frozen(
 
 def _print(name: str, status: Status, profile: str, store: Path) -> None:
     jobs = status.queued + len(status.running) - status.unsent
-    counted = f"{jobs} job is" if jobs == 1 else f"{jobs or 'none of its'} jobs are"
-    print(f"{name}: {counted(status.total, 'trial')}, {status.ended} ended; {counted} in the queue of {profile}")
+    queued = counted(jobs, "job") if jobs else "no jobs"
+    print(f"{name}: {counted(status.total, 'trial')}, {status.ended} ended; {queued} in the queue of {profile}")
     if status.unsent:
         print(f"{status.unsent} wait outside it: {status.held_up or 'SLURM has not said yet that it took them'}")
     watch = command("watch", name, store=store)
