@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ablations.describe import counted
 from ablations.detached import advance, submit_sweep
 from ablations.errors import OK, STOPPED, TRIALS_FAILED, BadInput
 from ablations.folder import submission_of, sweep_folder

@@ -224,7 +224,7 @@ def score_cell(analysis: Analysis, arm: Arm, measure: Measure) -> Cell:
 
 
 def with_best(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells with the highest value marked, and with it all that are shown as the same number; none where all are."""
+    """The cells with the highest value marked, and with it all that show the same number; none where all of them do."""
     shown = [cell.number for cell in cells if cell.mean is not None]
     best = max(shown, key=float, default="")
     return tuple(replace(cell, best=len(set(shown)) > 1 and cell.number == best) for cell in cells)
