@@ -1,9 +1,11 @@
 """Learning curves: the loss of training by step, a line for each arm with the range of its seeds."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from reports.analysis import Analysis
 from reports.curves import Curve, learning_curves
+from reports.figures.ranges import decades
 from reports.plot import Figure, figure
 from reports.records import ReportError
 from reports.style import OKABE_ITO, plain_layout, verbatim
@@ -28,10 +30,22 @@ def learning(analysis: Analysis) -> Figure:
             height=420,
             margin={"l": 64, "r": legend_width, "t": 16, "b": 52, "autoexpand": False},
             xaxis={**axis, "title": {"text": "step"}, "rangemode": "tozero"},
-            yaxis={**axis, "type": "log", "dtick": "D2", "title": {"text": "loss of training (nats a token)"}},
+            yaxis={**axis, **_losses(curves), "title": {"text": "loss of training (nats a token)"}},
             legend={"x": 1.01, "y": 1},
         ),
     )
+
+
+def _losses(curves: Sequence[Curve]) -> dict[str, Any]:
+    """A logarithmic axis whose every tick is written out: Plotly's own cut 0.5 short to 5."""
+    seen = [value for curve in curves for value in (*curve.low, *curve.high) if value > 0]
+    shown = decades(seen or [1.0])
+    return {
+        "type": "log",
+        "range": (shown.low, shown.high),
+        "tickvals": shown.ticks,
+        "ticktext": [f"{tick:g}" for tick in shown.ticks],
+    }
 
 
 def _traces(curve: Curve, number: int) -> list[dict[str, Any]]:

@@ -66,3 +66,14 @@ def test_every_arm_is_a_line_and_several_seeds_a_band(folder):
     drawn = learning(analyse(results(folder)))
     assert [trace.name for trace in drawn.data if trace.name] == ["two †", "one", "three"]
     assert sum(trace.fill == "toself" for trace in drawn.data) == 3
+
+
+def test_every_tick_of_the_losses_is_written_out(folder):
+    for path in folder.parent.parent.glob("pretrain/*/work/spool.jsonl"):
+        path.write_text(
+            "\n".join(f'{{"step": {step}, "metrics": {{"train/loss": {max(0.0, 5 - step)}}}}}' for step in range(1, 7))
+        )
+    axis = learning(analyse(results(folder))).layout.yaxis
+    assert axis.type == "log"
+    assert [float(text) for text in axis.ticktext] == pytest.approx(axis.tickvals)
+    assert 10 ** axis.range[0] < 1 < 4 < 10 ** axis.range[1]
