@@ -43,16 +43,19 @@ def load_newest(folder: Path, *, mapped: bool = False) -> dict[str, Any] | None:
     ``mapped``: its tensors stay in the file until they are looked at, for those who need a part; the file must last as
     long as they do.
     """
-    for path in _newest_first(folder):
+    found = _newest_first(folder)
+    for path in found:
         try:
             state = _load(path, mapped=mapped)
         except Exception as error:  # of a damaged file zipfile and torch raise nearly everything
-            logger.warning("%s cannot be read (%s); it is set aside and an older state is used", path, error)
+            logger.warning("%s cannot be read (%s); it is set aside", path, error)
             with refusals(path):
                 os.replace(path, path.with_name(path.name + ".corrupt"))
         else:
             logger.info("%s is taken up", path)
             return state
+    if found:
+        logger.warning("%s has no whole state left; the training starts again", folder)
     return None
 
 

@@ -373,7 +373,7 @@ class Drill:
             for line in path.read_text(errors="replace").splitlines():
                 found = re.match(
                     rf"(\d\d:\d\d:\d\d) .*pretrain/{one.victim.stage}"
-                    r"(?: begins|/work/checkpoints/step-0*(\d+)\.ckpt is taken up)",
+                    r"(?: begins|/work/checkpoints(?: has no whole state|/step-0*(\d+)\.ckpt is taken up))",
                     line,
                 )
                 if found and (after := seconds_of_day(found[1]) - seconds_of_day(one.time)) > 0:
