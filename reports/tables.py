@@ -226,8 +226,8 @@ def score_cell(analysis: Analysis, arm: Arm, measure: Measure) -> Cell:
 def with_best(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """The cells with the highest value marked, and with it all that show the same number; none where all of them do."""
     shown = [cell.number for cell in cells if cell.mean is not None]
-    best = max(shown, key=float, default="")
-    return tuple(replace(cell, best=len(set(shown)) > 1 and cell.number == best) for cell in cells)
+    best = max(shown, key=float) if len(set(shown)) > 1 else None
+    return tuple(replace(cell, best=cell.number == best) for cell in cells)
 
 
 def spoken_margin(points: float) -> str:
