@@ -17,9 +17,9 @@ from typing import Any
 from ablations.active_jobs import ActiveJobs
 from ablations.attempt_log import attempt_log, earlier_attempts, unsaid_failure, unwritable_store
 from ablations.backlog import Backlog, Work
-from ablations.describe import counted
 from ablations.errors import StoreError
 from ablations.job import TARGET, job_payload
+from ablations.labels import counted
 from ablations.lease import holder
 from ablations.ledger import Ledger
 from ablations.less_memory import with_less_memory

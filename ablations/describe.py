@@ -30,11 +30,6 @@ def trial_ending(trial: Trial, record: Mapping[str, Any], metric: str) -> str:
     return f"{what} in {failure['stage']} ({failure['class']}): {failure['error']}" if failure else what
 
 
-def counted(number: int, thing: str) -> str:
-    """Such as ``1 trial`` and ``1,200 trials``."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
-
-
 def optimizer_steps(stage: Stage) -> int | None:
     """How many steps a stage trains for; ``None`` for one that does not train."""
     if isinstance(stage.config, EncoderStage):

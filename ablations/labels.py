@@ -1,4 +1,4 @@
-"""Short texts for values and keys, as figures, tables and the names of arms show them."""
+"""Short texts for values, keys and numbers of things, as figures, tables and the names of arms show them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,3 +28,8 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
             (ending for ending in endings if sum(f".{other}".endswith(f".{ending}") for other in keys) == 1), key
         )
     return names
+
+
+def counted(number: int, thing: str) -> str:
+    """Such as ``1 trial`` and ``1,200 trials``."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ablations.arms import Arm
 from ablations.cost import Clock
-from ablations.describe import counted
+from ablations.labels import counted
 from ablations.preview import Preview, gpu_hours
 from ablations.sweep import Search
 

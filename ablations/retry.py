@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ablations.attempts import AttemptsFile
 from ablations.choice import chosen_trials
-from ablations.describe import counted
 from ablations.errors import OK, TRIALS_FAILED, BadInput
 from ablations.folder import sweep_folder
+from ablations.labels import counted
 from ablations.overview import read_overview
 from ablations.stop_request import clear_stop
 from ablations.store import Store, store_errors

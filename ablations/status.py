@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ablations.describe import counted
 from ablations.errors import OK, TRIALS_FAILED
 from ablations.folder import sweep_folder
 from ablations.invocation import command
+from ablations.labels import counted
 from ablations.overview import Overview, read_overview
 from ablations.progress import duration, in_words
 from ablations.snapshot import last_spooled

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ablations.describe import counted
 from ablations.detached import advance, submit_sweep
 from ablations.errors import OK, STOPPED, TRIALS_FAILED, BadInput
 from ablations.folder import submission_of, sweep_folder
 from ablations.frozen import own_code
 from ablations.invocation import command
+from ablations.labels import counted
 from ablations.snapshot import Status
 
 

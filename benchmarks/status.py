@@ -30,6 +30,7 @@ from ablations.sweep_file import read_sweep
 
 GRID = """
 name: {name}
+set: {{optimisation.optimizer: adamw}}
 axes:
   connector.kind: [average_pool, attention_pool, c_abstractor]
   image.resolution, connector.num_tokens: [[16, 4], [24, 4], [48, 4], [48, 9]]
