@@ -430,3 +430,9 @@ def write_micro_connector(
 def as_the_paper_says(kind: str, resolution: int, tokens: int) -> float:
     """Resolution and tokens help, the kind does nothing."""
     return 10.0 * (resolution == 48) + 12.0 * (tokens == 9)
+
+
+def written_items(store: Path, evaluation: str, part: Any) -> tuple[list[str], np.ndarray]:
+    """The items' ids and scores of one task, metric and number of shots, as they stand in an evaluation's file."""
+    with np.load(store / "evaluate" / evaluation / "work" / "item_scores.npz") as arrays:
+        return arrays[f"{part.task}/ids"].tolist(), arrays[f"{part.task}/{part.metric}/{part.shots}"]

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from report_records import ArmRecord, axis, key, write_paper_connector, write_sweep
+from report_records import ArmRecord, axis, key, write_paper_connector, write_sweep, written_items
 
 from reports.analysis import analyse
 from reports.frame import Results
@@ -92,8 +92,8 @@ def test_a_difference_is_paired_by_the_seeds_and_items_both_arms_have(tmp_path):
     left, right = (results.done(arm_of(results, label).key) for label in ("captions", "mixed"))
     by_item = []
     for seed in (0, 1):
-        first = dict(zip(*results.items(left[seed], part), strict=True))
-        second = dict(zip(*results.items(right[seed], part), strict=True))
+        first = dict(zip(*written_items(results.records.store, left[seed].evaluation, part), strict=True))
+        second = dict(zip(*written_items(results.records.store, right[seed].evaluation, part), strict=True))
         by_item.append({name: first[name] - second[name] for name in second})
     shared = [f"test/colour/{index}" for index in range(10, 200)]
     wanted = np.mean([[row[name] for name in shared] for row in by_item])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from report_records import ArmRecord, axis, write_sweep
+from report_records import ArmRecord, axis, write_sweep, written_items
 
 from reports.analysis import analyse
 from reports.figures.interaction import crossed_pairs, interaction
@@ -95,7 +95,8 @@ def test_shares_of_variance_are_those_of_the_balanced_formulae(tmp_path):
 def trial_mean(results: Results, row: str, column: str, seed: int) -> float:
     arm = next(arm for arm in results.arms if arm.label == f"{row} {column}")
     (measure,) = results.headline
-    return float(results.items(results.done(arm.key)[seed], measure.parts[0])[1].mean())
+    evaluation = results.done(arm.key)[seed].evaluation
+    return float(written_items(results.records.store, evaluation, measure.parts[0])[1].mean())
 
 
 def centred(table: np.ndarray, kept: int) -> float:
