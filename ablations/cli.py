@@ -327,7 +327,9 @@ def register(
     sweep: Sweep,
     trial: Annotated[
         str | None,
-        typer.Argument(help="Key of a trial. [default: the one with the best objective]", show_default=False),
+        typer.Argument(
+            help="Key of a trial, or ARM:SEED. [default: the one with the best objective]", show_default=False
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The model's name in the registry. [default: the sweep's]", show_default=False)

@@ -58,12 +58,17 @@ def _chosen(folder: Path, plan: Mapping[str, Any], key: str | None) -> Mapping[s
     if not done:
         raise BadInput(f"{plan['name']}: no trial has finished yet, so there is no model to register")
     if key is not None:
-        found = [trial for trial in done if trial["key"].startswith(key)]
+        labels = {arm["key"]: arm["label"] for arm in plan["arms"]}
+        names = {trial["key"]: f"{labels[trial['arm']]}:{trial['seed']}" for trial in done}
+        found = [trial for trial in done if trial["key"].startswith(key) or names[trial["key"]] == key]
         if len(found) != 1:
-            close = nearest(key, [trial["key"] for trial in done])
+            close = nearest(key, [*names, *names.values()])
+            trouble = (
+                "several finished trials begin so" if found else "no finished trial has this key or ARM:SEED"
+            )
             raise BadInput(
-                f"{key}: {'several finished trials begin so' if found else 'no finished trial has this key'}; "
-                f"`ablate status {plan['name']} --json` lists them" + (f"; did you mean {close}?" if close else "")
+                f"{key}: {trouble}; "
+                f"`ablate logs {plan['name']}` lists them" + (f"; did you mean {close}?" if close else "")
             )
         return found[0]
     scored = [trial for trial in done if ended[trial["key"]].get("objective") is not None]

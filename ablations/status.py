@@ -98,7 +98,7 @@ def _print_owner(found: Overview, store: Path) -> None:
         print(f"run by {found.owner}")
     elif any(status.counts[state] for state in ("waiting", "failed", "cancelled")):
         verb = "run" if submission is None else "submit"
-        copy = f"{status.name}/sweep.yaml"
+        copy = f"sweeps/{status.name}/sweep.yaml"
         print(f"nobody runs it; `ablate {verb}` with the sweep file goes on (a copy is {copy} in the store)")
 
 

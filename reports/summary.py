@@ -6,7 +6,7 @@ the report was made.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any
 
 from reports.analysis import Analysis, Difference
@@ -85,6 +85,7 @@ def summarise(
         "comparable": any(
             analysis.difference(arm, measure) is not None for arm in results.arms for measure in results.headline
         ),
+        "tested": any(not isnan(difference.p) for difference in analysis.differences.values()),
         "significant": _significant(analysis),
         "margin": results.margin,
         "power": [

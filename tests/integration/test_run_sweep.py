@@ -124,7 +124,8 @@ def test_the_model_that_won_loads_by_name(finished, tmp_path):
     best, other = sorted(records, key=lambda record: -record["objective"])  # of equals the first in the plan
     call = ("register", "small", "--store", store, "--json")
     answers = []
-    for arguments in (call, call, (*call, other["trial"])):
+    labels = {arm["key"]: arm["label"] for arm in json.loads((sweep / "plan.json").read_text())["arms"]}
+    for arguments in (call, call, (*call, f"{labels[other['arm']]}:{other['seed']}")):
         code, out, messages = finish(ablate(*arguments))
         assert code == OK, messages
         answers.append(json.loads(out))

@@ -113,3 +113,16 @@ def test_nothing_to_compare_is_not_nothing_differs(tmp_path, capsys):
     assert "Nothing can be compared" in capsys.readouterr().out
     run("half", tmp_path)
     assert json.loads(capsys.readouterr().out)["comparable"] is False
+
+
+def test_one_seed_left_of_several_claims_nothing_and_says_so(tmp_path, capsys):
+    left = dict.fromkeys((1, 2), "missing")
+    arms = [ArmRecord(label="one", states=left, scores={"0": 10.0}), ArmRecord(label="two", baseline=True, states=left)]
+    write_sweep(tmp_path, "begun", arms)
+    run("begun", tmp_path, json_output=False)
+    text = capsys.readouterr().out
+    assert "Nothing is claimed yet" in text
+    assert "differs significantly" not in text
+    assert "Nothing is claimed yet" in (tmp_path / "sweeps" / "begun" / "report" / "index.html").read_text()
+    run("begun", tmp_path)
+    assert json.loads(capsys.readouterr().out)["tested"] is False
