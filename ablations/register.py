@@ -63,9 +63,7 @@ def _chosen(folder: Path, plan: Mapping[str, Any], key: str | None) -> Mapping[s
         found = [trial for trial in done if trial["key"].startswith(key) or names[trial["key"]] == key]
         if len(found) != 1:
             close = nearest(key, [*names, *names.values()])
-            trouble = (
-                "several finished trials begin so" if found else "no finished trial has this key or ARM:SEED"
-            )
+            trouble = "several finished trials begin so" if found else "no finished trial has this key or ARM:SEED"
             raise BadInput(
                 f"{key}: {trouble}; "
                 f"`ablate logs {plan['name']}` lists them" + (f"; did you mean {close}?" if close else "")
