@@ -127,6 +127,7 @@ def half_widths(parts: Sequence[Parts], confidence: float) -> np.ndarray:
 
 
 def half_width(parts: Parts, confidence: float) -> float:
+    """``half_widths`` of one."""
     return float(half_widths([parts], confidence)[0])
 
 
