@@ -113,8 +113,8 @@ def test_differences_that_the_results_quote_are_these():
     )
     assert f"TextCore {with_captions:+.1f} with captions, {with_interleaved:+.1f} with interleaved documents" in text
     assert f"4-shot {quoted('text_with_captions', '4-shot')[0][1]:+.1f}" in text
-    four, zero = (value for _, value in quoted("synthetic", "4-shot", "0-shot"))
-    assert f"4-shot {four:+.1f}, 0-shot −{abs(zero):.1f}" in text
+    four, eight, zero = (value for _, value in quoted("synthetic", "4-shot", "8-shot", "0-shot"))
+    assert f"4-shot {four:+.1f}, 8-shot {eight:+.1f}, 0-shot −{abs(zero):.1f}" in text
     for column, first, second in (("0-shot", "5a 100/0", "5a 0/100"), ("4-shot", "5a 100/0", "5a 0/100")):
         assert f"{mm1().setting(first).scores[column]} with captions alone" in text
         assert f"{mm1().setting(second).scores[column]} with interleaved documents alone" in text
