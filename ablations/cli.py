@@ -28,11 +28,12 @@ app = typer.Typer(
 )
 
 Store = Annotated[
-    Path, typer.Option(help="The folder that keeps all finished work.", envvar="ABLATE_STORE", show_default=True)
+    Path, typer.Option(file_okay=False, help="The folder that keeps all finished work.", envvar="ABLATE_STORE")
 ]
 StoreOrProfiles = Annotated[
     Path | None,
     typer.Option(
+        file_okay=False,
         help="The folder that keeps all finished work. [default: the profile's, else store]",
         envvar="ABLATE_STORE",
         show_default=False,
@@ -45,9 +46,18 @@ Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Jobs side by side. [default: one for each core, or each GPU]", show_default=False),
 ]
+
+
+def _tracking_address(uri: str | None) -> str | None:
+    from ablations.mlflow_access import tracking_address
+
+    return tracking_address(uri)
+
+
 TrackingUri = Annotated[
     str | None,
     typer.Option(
+        callback=_tracking_address,
         envvar="MLFLOW_TRACKING_URI",
         help="Where MLflow keeps the runs. [default: in the store]",
         show_default=False,
@@ -281,7 +291,9 @@ def report(
     store: Store = DEFAULT_STORE,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder to write. [default: in the store]", show_default=False),
+        typer.Option(
+            "--output", "-o", file_okay=False, help="Folder to write. [default: in the store]", show_default=False
+        ),
     ] = None,
     images: Annotated[bool, typer.Option(help="Also write PNG, SVG and PDF, where a Chrome is found.")] = True,
     from_mlflow: Annotated[
@@ -289,6 +301,7 @@ def report(
         typer.Option(
             "--from-mlflow",
             metavar="URI",
+            callback=_tracking_address,
             help="Make it of what this MLflow has, into SWEEP-report. [default: the records in the store]",
             show_default=False,
         ),

@@ -6,13 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ablations.errors import STORE_UNUSABLE, AblationError
+from ablations.errors import STORE_UNUSABLE, AblationError, BadInput
 
 
 class TrackingError(AblationError):
     """MLflow cannot be read, written or opened. The records are whole, and the next sync catches up."""
 
     exit_code = STORE_UNUSABLE
+
+
+def tracking_address(uri: str | None) -> str | None:
+    """An address as a user gave it, ``None`` if there is none. Raises ``BadInput`` for a folder or a file's name."""
+    if uri and (uri.startswith("file:") or not (":" in uri or uri == "databricks")):
+        raise _no_address(uri)
+    return uri or None
 
 
 def mlflow_client(uri: str) -> Any:
@@ -30,9 +37,18 @@ def mlflow_errors(uri: str, *, advice: str = "") -> Iterator[None]:
 
     _prepare_environment()
     from mlflow.exceptions import MlflowException
+    from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
     try:
         yield
+    except UnsupportedModelRegistryStoreURIException:
+        raise _no_address(uri) from None
+    except ImportError as error:
+        raise TrackingError(
+            f"MLflow at {without_password(uri)}: the driver for this database is not installed ({error}); that for "
+            'PostgreSQL comes with the extra `postgres`: pip install --editable ".[postgres]", and its addresses begin '
+            "with postgresql+psycopg2://"
+        ) from error
     except (MlflowException, SQLAlchemyError, OSError) as error:
         if isinstance(error.__context__, OSError):  # what it raises while it tries to reach a server
             raise TrackingError(f"MLflow at {without_password(uri)} does not answer") from error
@@ -56,6 +72,15 @@ def without_password(text: str) -> str:
     """For markers and messages."""
     text = re.sub(r"//[^@\s]*@", "//", text)
     return re.sub(r"(?<=[?&]password=)[^&\s'\"]+", "***", text)
+
+
+def _no_address(uri: str) -> BadInput:
+    return BadInput(
+        f"MLflow at {without_password(uri)}: no address of a server or a database; allowed are http://HOST:PORT, "
+        "https://HOST, sqlite:///FILE.db, postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE and others of MLflow's "
+        "(--tracking-uri, MLFLOW_TRACKING_URI, --from-mlflow). What an old folder `mlruns` holds, `mlflow "
+        "migrate-filestore` brings into a database"
+    )
 
 
 def _prepare_environment() -> None:

@@ -517,6 +517,15 @@ def test_a_server_that_is_away_is_named_and_nothing_is_lost(made):
     assert_whole(made, client(made), database(made))
 
 
+def test_what_is_no_address_of_an_mlflow_is_said_without_its_password(made):
+    made.run(made.trials[0])
+    with pytest.raises(BadInput, match="sqlite:///") as raised:
+        Tracker("ftp://me:secret@host/mlflow", made.store).sync(made.folder)
+    assert "secret" not in str(raised.value)
+    with pytest.raises(TrackingError, match="postgres"):  # a driver that is not one of ours
+        Tracker("postgresql+pg8000://me:secret@127.0.0.1:1/mlflow", made.store).sync(made.folder)
+
+
 def test_a_dashboard_of_nothing_says_so(tmp_path):
     with pytest.raises(BadInput, match="no sweep"):
         dashboard(None, store=tmp_path, port=5000, tracking_uri=None)

@@ -97,6 +97,30 @@ def test_a_command_that_cannot_be_understood(ablate, capsys, arguments):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["plan", "run", "status", "sync", "report"])
+def test_a_file_is_no_store(ablate, capsys, tmp_path, command):
+    file = write(tmp_path, SWEEP)
+    assert ablate(command, file, "--store", file) == 2
+    shown = capsys.readouterr().err
+    assert "--store" in shown
+    assert str(file) in shown
+    assert file.read_text() == SWEEP
+
+
+@pytest.mark.parametrize("address", ["mlruns", "./mlruns", "/dev/full", "file:///tmp/mlruns"])
+@pytest.mark.parametrize(
+    ("command", "option"), [("run", "--tracking-uri"), ("sync", "--tracking-uri"), ("report", "--from-mlflow")]
+)
+def test_a_folder_is_no_mlflow(ablate, capsys, tmp_path, command, option, address):
+    file = write(tmp_path, SWEEP)
+    before = files(tmp_path)
+    assert ablate(command, file, option, address) == 2
+    shown = capsys.readouterr().err
+    assert address in shown
+    assert "sqlite:///" in shown
+    assert files(tmp_path) == before
+
+
 def test_plan_says_what_a_sweep_comes_to(ablate, capsys, tmp_path):
     assert ablate("plan", write(tmp_path, SWEEP)) == 0
     shown = capsys.readouterr().out
