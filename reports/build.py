@@ -10,7 +10,7 @@ from typing import Any
 
 from reports.export import missing_browser
 from reports.merge import merge
-from reports.records import CannotWrite, SweepRecords, read_records
+from reports.records import CannotWrite, ReportError, SweepRecords, read_records
 
 _COMPUTE = ("numpy", "optuna", "plotly", "scipy", "statsmodels")
 """Packages whose version can change what a report says."""
@@ -19,7 +19,7 @@ _COMPUTE = ("numpy", "optuna", "plotly", "scipy", "statsmodels")
 def build_report(folder: Path, *, store: Path, output: Path, images: bool) -> dict[str, Any]:
     """The summary of the report on the sweep at ``folder``, written into ``output`` unless it is there already.
 
-    Raises ``ReportError`` where there is no plan to read or ``output`` cannot be written.
+    Raises ``ReportError`` where there is no plan to read, or ``output`` has other files or cannot be written.
     """
     return _build(read_records(folder, store=store), output=output, images=images)
 
@@ -34,9 +34,14 @@ def _build(records: SweepRecords, *, output: Path, images: bool) -> dict[str, An
     present = _present(output, digest, images=images)
     if present is not None:
         return present
-    from reports.outputs import write_report  # here: it brings pandas and plotly
+    from reports.outputs import is_free, write_report  # here: it brings pandas and plotly
 
     try:
+        if not is_free(output):
+            raise ReportError(
+                f"{output}: this folder has files that are no report's, and a report would write over some of them; "
+                "name a new or an empty folder with --output"
+            )
         return write_report(records, output=output, images=images, digest=digest)
     except OSError as error:
         raise CannotWrite(

@@ -35,6 +35,20 @@ from reports.variance import variance_shares, variance_table
 SUMMARY = "summary.json"
 """Written last: a report with a summary is whole."""
 
+_PAGE = "index.html"
+"""Written first."""
+_MARK = "ablation report</title>"
+"""What every page of ours has at its beginning."""
+
+
+def is_free(output: Path) -> bool:
+    """Whether a report may go here: the folder is new, empty, or a report's, be it one whose writing was cut short."""
+    try:
+        with (output / _PAGE).open(encoding="utf-8", errors="replace") as page:
+            return _MARK in page.read(10_000)
+    except FileNotFoundError:
+        return not output.exists() or all(path.name.startswith(f".{_PAGE}.") for path in output.iterdir())
+
 
 def write_report(records: SweepRecords, *, output: Path, images: bool, digest: str) -> dict[str, Any]:
     """Write the report into ``output`` and return its summary. Files of an earlier report that are no more are removed.
@@ -84,7 +98,7 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
         shown=examples(analysis.results),
         found=found,
     )
-    files: dict[str, bytes] = {"index.html": page.encode()}
+    files: dict[str, bytes] = {_PAGE: page.encode()}
     numbers = frames(analysis, gains=gains, crossed=crossed, shares=shares, seen=seen, beside=beside, verdicts=verdicts)
     for name, frame in numbers.items():
         files |= {f"{name}.csv": csv(frame), f"{name}.parquet": parquet(frame)}

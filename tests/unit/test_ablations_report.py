@@ -75,6 +75,26 @@ def test_the_report_can_go_elsewhere(store, tmp_path, capsys):
     assert str(output / "index.html") in capsys.readouterr().out
 
 
+def test_a_report_goes_over_a_report_alone(store, tmp_path):
+    output, own = tmp_path / "site", tmp_path / "site" / "scores.csv"
+    output.mkdir()
+    own.write_text("mine")
+    for _ in range(2):
+        with pytest.raises(BadInput, match="--output"):
+            run("clean", store, output=output)
+        assert own.read_text() == "mine"
+        (output / "index.html").write_text("<title>My own</title>")
+    own.unlink()
+    (output / "index.html").unlink()
+    run("clean", store, output=output)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    (output / "summary.json").unlink()  # as after a kill
+    own.write_text("half")
+    (output / ".index.html.1.tmp").write_text("half")
+    run("clean", store, output=output)
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file() and path.suffix != ".tmp"} == before
+
+
 def test_the_terminal_shows_scores_differences_and_failures(store, capsys):
     run("connector", store)
     summary = json.loads(capsys.readouterr().out)
