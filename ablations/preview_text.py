@@ -33,6 +33,8 @@ def show(preview: Preview) -> None:
     if len(planned.arms) > MOST_ARMS:
         console.print(f"... and {len(planned.arms) - MOST_ARMS:,} more arms (all with --json)")
     console.print(_stage_table(preview))
+    if limits := _limits(preview):
+        console.print(limits)
     left = sum(kind.seconds for kind in preview.kinds)
     if left == 0:
         console.print("Nothing is left to run.")
@@ -42,6 +44,15 @@ def show(preview: Preview) -> None:
     console.print(f"{jobs}, about [bold]{time}[/bold] with {preview.workers} side by side{devices}. {_basis(preview)}")
     if preview.script is not None:
         print(f"\nThe first jobs go to SLURM with this script:\n\n{preview.script}", end="")
+
+
+def _limits(preview: Preview) -> str:
+    """What the report will not be able to say, before anybody pays for it."""
+    if len(preview.plan.arms) == 1:
+        return "One arm: its report compares nothing; a second value of an axis makes one that does."
+    if len(preview.plan.sweep.seeds) == 1:
+        return "One seed: differences will hold for these trained models alone; `seeds: [0, 1, 2]` says more."
+    return ""
 
 
 def _basis(preview: Preview) -> str:

@@ -127,7 +127,15 @@ def test_plan_says_what_a_sweep_comes_to(ablate, capsys, tmp_path):
     assert "A sweep" in shown
     assert "2 arms x 2 seeds = 4 trials, 0 of them finished" in shown
     assert "kind=c_abstractor" in shown
+    assert "One " not in shown
     assert not (tmp_path / "store").exists()
+
+
+def test_plan_says_what_the_report_will_lack(ablate, capsys, tmp_path):
+    assert ablate("plan", write(tmp_path, SWEEP.replace("[0, 1]", "[3]"))) == 0
+    assert "One seed" in capsys.readouterr().out
+    assert ablate("plan", write(tmp_path, SWEEP.replace("average_pool, c_abs", "c_abs") + "design: grid\n")) == 0
+    assert "One arm" in capsys.readouterr().out
 
 
 def plan_json(ablate, capsys, file, *options) -> dict:
