@@ -20,10 +20,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from drill_table import Done, table
+from drill_trainings import Training, checkpoints, environment_of, is_stopped, job_id, last_step, processes
 from store_contents import differences
 
 from slurm import devcluster
@@ -52,32 +53,6 @@ _FORGOTTEN = 6.0
 _MOST_KILLS = 4
 PATIENCE = 900.0
 """Seconds after the last fault until all is given up."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """A trial that trains at this moment."""
-
-    job: str
-    """SLURM's id."""
-    stage: str
-    work: Path
-    pid: int
-    node: str
-
-    @property
-    def step(self) -> int:
-        return last_step(self.work)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """A fault that was committed."""
-
-    fault: str
-    time: float
-    victim: Training | None = None
-    step: int | None = None
 
 
 class Drill:
@@ -348,38 +323,6 @@ class Drill:
     def logs(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.rglob("*attempt-*.log")))
 
-    def table(self) -> str:
-        started = self.done[0].time
-        lines = ["| after | fault | at step | went on after | from step | repeated |", "|---|---|---|---|---|---|"]
-        for one in self.done:
-            after, step = self._continued(one)
-            costs = ["", "", "", ""]
-            if one.victim is not None and one.step is not None:
-                repeated = "" if step is None else str(max(0, one.step - step))
-                costs = [
-                    str(one.step),
-                    "" if after is None else f"{after:.0f} s",
-                    "" if step is None else str(step),
-                    repeated,
-                ]
-            lines.append(f"| {one.time - started:.0f} s | {one.fault} | {' | '.join(costs)} |")
-        return "\n".join(lines)
-
-    def _continued(self, one: Done) -> tuple[float | None, int | None]:
-        """Seconds from a fault until its victim trained again, and from which step."""
-        if one.victim is None:
-            return None, None
-        for path in sorted(self.folder.rglob("attempt-*.log")):
-            for line in path.read_text(errors="replace").splitlines():
-                found = re.match(
-                    rf"(\d\d:\d\d:\d\d) .*pretrain/{one.victim.stage}"
-                    r"(?: begins|/work/checkpoints(?: has no whole state|/step-0*(\d+)\.ckpt is taken up))",
-                    line,
-                )
-                if found and (after := seconds_of_day(found[1]) - seconds_of_day(one.time)) > 0:
-                    return after, int(found[2] or 0)
-        return None, None
-
 
 def until(condition: Callable[[], Any], over: Callable[[], bool] = lambda: False, *, every: float = 0.2) -> Any:
     while not (found := condition()):
@@ -394,55 +337,6 @@ def with_luck(act: Callable[[], None]) -> None:
         act()
     except ProcessLookupError:
         return
-
-
-def processes(words: str) -> list[tuple[int, dict[str, str]]]:
-    """Processes with ``words`` in their command line, and their environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if words in command and int(folder.name) != os.getpid():
-                found.append((int(folder.name), environment_of(int(folder.name))))
-        except OSError:
-            continue
-    return found
-
-
-def environment_of(pid: int) -> dict[str, str]:
-    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
-    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-
-
-def is_stopped(pid: int) -> bool:
-    """By a fault that makes it hang."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    except OSError:
-        return True
-
-
-def job_id(environment: dict[str, str]) -> str:
-    index = environment.get("SLURM_ARRAY_TASK_ID")
-    return environment["SLURM_JOB_ID"] if index is None else f"{environment['SLURM_ARRAY_JOB_ID']}_{index}"
-
-
-def checkpoints(one: Training) -> list[Path]:
-    """The newest is the last."""
-    return sorted((one.work / "checkpoints").glob("step-*.ckpt"))
-
-
-def last_step(work: Path) -> int:
-    try:
-        return int(json.loads((work / "spool.jsonl").read_text().splitlines()[-1])["step"])
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def seconds_of_day(moment: str | float) -> int:
-    text = moment if isinstance(moment, str) else time.strftime("%H:%M:%S", time.localtime(moment))
-    hours, minutes, seconds = map(int, text.split(":"))
-    return hours * 3600 + minutes * 60 + seconds
 
 
 def main() -> int:
@@ -460,10 +354,10 @@ def main() -> int:
     finally:
         devcluster.down(drill.cluster)
     complaints = drill.complaints(drill.undisturbed(root / "undisturbed"))
-    table = drill.table()
-    print(table)
+    shown = table(drill.done, drill.folder)
+    print(shown)
     if wanted.output is not None:
-        wanted.output.write_text(table + "\n")
+        wanted.output.write_text(shown + "\n")
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     if wanted.keep is None:
