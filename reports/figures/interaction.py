@@ -1,5 +1,6 @@
 """Mean scores by the values of two axes, as heat maps: one row a pair of crossed axes, one panel a headline measure."""
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
@@ -18,6 +19,9 @@ MOST_VALUES = 12
 
 LEAST_SPAN = 10
 """Margins of the sweep between the ends of the colours, so that what hardly differs looks alike."""
+
+_LIGHT = 0.47
+"""From here on along the colours black is read better than white: either has a contrast of 4.5 at least (WCAG 2.2)."""
 
 _SPACE = {"ticks": "outside", "ticklen": 4, "tickcolor": "rgba(0,0,0,0)"}
 """Between the labels and the cells."""
@@ -60,17 +64,19 @@ def interaction(analysis: Analysis) -> Figure:
             index = number * len(measures) + place
             suffix = "" if index == 0 else str(index + 1)
             start = left + place * (panel + _GAP)
-            trace = _map(rows, columns, means[measure.key], measure, least_span=least_span)
-            traces.append(trace | {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"})
+            cells = _map(rows, columns, means[measure.key], measure, least_span=least_span)
+            axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
+            traces += [cells | axes, _numbers(cells) | axes]
             axis = {"type": "category", "fixedrange": True, "showgrid": False, "zeroline": False, **_SPACE}
             parts[f"xaxis{suffix}"] = axis | {
                 "domain": (start / width, (start + _CELL * len(columns["values"])) / width),
                 "anchor": f"y{suffix}",
+                "range": (-0.5, len(columns["values"]) - 0.5),
             }
             parts[f"yaxis{suffix}"] = axis | {
                 "domain": (1 - bottom / height, 1 - top / height),
                 "anchor": f"x{suffix}",
-                "autorange": "reversed",
+                "range": (len(rows["values"]) - 0.5, -0.5),
                 "showticklabels": place == 0,
             }
             title = f"<b>{verbatim(measure.label)}</b> ({measure.unit})"
@@ -108,7 +114,6 @@ def _map(rows: Any, columns: Any, table: np.ndarray, measure: Measure, *, least_
         "y": [verbatim(_short(value["label"])) for value in rows["values"]],
         "z": shown,
         "text": [["" if value is None else f"{value:.1f}" for value in row] for row in shown],
-        "texttemplate": "%{text}",
         "colorscale": "Cividis",  # told apart with any colour vision, and in grey
         "zmin": middle - span / 2,
         "zmax": middle + span / 2,
@@ -116,6 +121,27 @@ def _map(rows: Any, columns: Any, table: np.ndarray, measure: Measure, *, least_
         "xgap": 1,
         "ygap": 1,
         "hovertemplate": f"%{{y}}, %{{x}}: %{{text}} {measure.unit}<extra></extra>",
+    }
+
+
+def _numbers(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in the cells: Plotly's own text there is white on all but the lightest."""
+    low, high = cells["zmin"], cells["zmax"]
+    known = [
+        (column, row, text, "#000000" if (value - low) > _LIGHT * (high - low) else "#ffffff")
+        for row, values, texts in zip(cells["y"], cells["z"], cells["text"], strict=True)
+        for column, value, text in zip(cells["x"], values, texts, strict=True)
+        if value is not None
+    ]
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "x": [column for column, _, _, _ in known],
+        "y": [row for _, row, _, _ in known],
+        "text": [text for _, _, text, _ in known],
+        "textfont": {"color": [colour for _, _, _, colour in known]},
+        "showlegend": False,
+        "hoverinfo": "skip",
     }
 
 

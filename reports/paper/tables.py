@@ -93,7 +93,8 @@ def lessons_table(verdicts: tuple[Verdict, ...], margin: float) -> Table:
         f"the lesson at one column; within: inside {spoken} of zero by two one-sided tests at 5 %.",
         f"higher, lower: supported if p < 0.05 in that direction and not within {spoken}; contradicted if in the "
         f"other, or within. equivalent: supported if within, contradicted if the interval lies outside {spoken}. Else, "
-        "and with one seed, the data do not resolve it. A lesson needs every claim; one contradicted claim contradicts "
+        "and with one seed, the data do not resolve it; what contradicts is tested at 5 % over the number of the "
+        "lesson's claims. A lesson needs every claim; one contradicted claim contradicts "
         f"it. {_NOT_EVIDENCE}",
     )
     return Table(

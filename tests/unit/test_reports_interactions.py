@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from plotly.colors import hex_to_rgb, sample_colorscale
 from report_records import ArmRecord, axis, write_sweep, written_items
 
 from reports.analysis import analyse
@@ -115,8 +116,23 @@ def test_one_seed_or_one_score_for_all_cannot_be_taken_apart(tmp_path):
 def test_the_heat_map_has_the_means_of_the_arms(tmp_path):
     results = crossed(tmp_path, together=12.0, without=[], seed_spread=0.0)
     figure = interaction(analyse(results))
-    (trace,) = figure.data
+    trace, numbers = figure.data
+    shown = {(row, column): text for row, column, text in zip(numbers.y, numbers.x, numbers.text, strict=True)}
     assert list(trace.y) == list(ROWS)
     assert list(trace.x) == list(COLUMNS)
     for row, values in zip(ROWS, trace.z, strict=True):
-        assert list(values) == pytest.approx([score(row, column, together=12.0) for column in COLUMNS], abs=0.1)
+        wanted = [score(row, column, together=12.0) for column in COLUMNS]
+        assert list(values) == pytest.approx(wanted, abs=0.1)
+        assert [float(shown[row, column]) for column in COLUMNS] == pytest.approx(wanted, abs=0.1)
+    for row, column, ink in zip(numbers.y, numbers.x, numbers.textfont.color, strict=True):
+        share = (trace.z[ROWS.index(row)][COLUMNS.index(column)] - trace.zmin) / (trace.zmax - trace.zmin)
+        (cell,) = sample_colorscale("Cividis", [share], colortype="tuple")
+        light, dark = sorted((luminance(cell), luminance(hex_to_rgb(ink), whole=255)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def luminance(colour, whole: float = 1.0) -> float:
+    """WCAG 2.2, relative luminance."""
+    parts = [part / whole for part in colour]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
