@@ -133,7 +133,7 @@ def best_points(points: Sequence[Best], sizes: Sequence[int]) -> list[dict[str, 
     traces = []
     for number, size in enumerate(sizes):
         found = Counter((point.rate, point.edge) for point in points if point.size == size)
-        symbol = _SYMBOLS[number % len(_SYMBOLS)]
+        symbol, colour = _SYMBOLS[number % len(_SYMBOLS)], OKABE_ITO[number % len(OKABE_ITO)]
         traces.append(
             {
                 "type": "scatter",
@@ -142,10 +142,11 @@ def best_points(points: Sequence[Best], sizes: Sequence[int]) -> list[dict[str, 
                 "x": [size] * len(found),
                 "y": [rate for rate, _ in found],
                 "marker": {
-                    "color": OKABE_ITO[number % len(OKABE_ITO)],
+                    "color": colour,
                     "symbol": [f"{symbol}-open" if edge else symbol for _, edge in found],
                     "size": [7 + 2 * count for count in found.values()],
-                    "line": {"width": 1.5},
+                    "line": {"width": 1.5, "color": colour},
+                    "opacity": 1.0,  # Plotly's own for markers of several sizes is less, with white edges
                 },
                 "hovertext": [
                     f"{rate:.3g}: best of {count} seed{'s' if count > 1 else ''}"

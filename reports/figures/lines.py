@@ -3,7 +3,7 @@ one behind it, the frame closed. Further lines get other colours and symbols, so
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log10
+from math import ceil, floor, log10
 from typing import Any
 
 from reports.plot import Figure, figure
@@ -14,7 +14,7 @@ DECADE = 10.0
 
 _APART, _APART_TURNED = 0.15, 0.08
 """Of the panel's width: values that are nearer to each other share a label; those on their side need less room."""
-_LEFT, _PANEL, _RIGHT, _PLOT, _TOP, _BOTTOM, _LETTER = 62, 250, 8, 200, 38, 74, 7.2
+_LEFT, _PANEL, _RIGHT, _PLOT, _TOP, _BOTTOM, _LETTER = 62, 250, 8, 200, 38, 74, 8.5
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 
 
@@ -101,7 +101,7 @@ def _rise(panel: Panel) -> dict[str, Any]:
 def _axis(**extra: Any) -> dict[str, Any]:
     fine = {"showgrid": True, "gridcolor": FIGURE_7.fine_grid, "ticks": "inside", "ticklen": 3}
     grid = {"showgrid": True, "gridcolor": FIGURE_7.grid, "ticks": "inside", "ticklen": 5, "mirror": "ticks"}
-    return frame_axis(minor=fine, tickfont={"size": 12}, **grid, **extra)
+    return frame_axis(minor=fine | extra.pop("minor", {}), tickfont={"size": 12}, **grid, **extra)
 
 
 def _scale(strip: Strip, panel: Panel) -> dict[str, Any]:
@@ -123,7 +123,14 @@ def _scale(strip: Strip, panel: Panel) -> dict[str, Any]:
         if not named or place - places[named[-1]] >= apart * (places[-1] - places[0]):
             named.append(number)
     ticks = [values[number] for number in named]
-    return scale | {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+    scale |= {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+    return scale | {"minor": {"tickvals": _within_decades(values)}} if logarithmic else scale
+
+
+def _within_decades(values: Sequence[float]) -> list[float]:
+    """Where logarithmic paper has its finer lines; Plotly's own would be at equal distances in the values."""
+    first, last = floor(log10(values[0])) - 1, ceil(log10(values[-1]))
+    return [digit * 10.0**decade for decade in range(first, last + 1) for digit in range(1, 10)]
 
 
 def _trace(line: Line, panel: Panel, place: int, *, named: bool) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
+_LEAST_TICKS = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValueRange:
@@ -58,14 +60,19 @@ def broken_range(
 
 
 def decades(values: Sequence[float]) -> ValueRange:
-    """A logarithmic axis over all values: its ends as powers of ten, and ticks in each decade, the fewer the longer."""
+    """A logarithmic axis over all values: its ends as powers of ten, and ticks in each decade, the fewer the longer; on
+    one so short that hardly any fall on it, ticks at equal distances."""
     low, high = log10(min(values)), log10(max(values))
     room = max(0.06, 0.08 * (high - low))
     low, high = low - room, high + room
     span = high - low
     steps = (1,) if span > 4 else (1, 3) if span > 2 else (1, 2, 5) if span > 1 else (1, 1.5, 2, 3, 5, 7)
     ticks = [step * 10.0**decade for decade in range(floor(low), ceil(high)) for step in steps]
-    return ValueRange(low=low, high=high, ticks=tuple(tick for tick in ticks if low <= log10(tick) <= high))
+    ticks = [tick for tick in ticks if low <= log10(tick) <= high]
+    if len(ticks) < _LEAST_TICKS:
+        apart = _nice((10**high - 10**low) / 6)
+        ticks = [apart * place for place in range(ceil(10**low / apart), floor(10**high / apart) + 1)]
+    return ValueRange(low=low, high=high, ticks=tuple(ticks))
 
 
 def _range(

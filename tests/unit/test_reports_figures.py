@@ -18,7 +18,7 @@ from reports.figures.connector import connector
 from reports.figures.data_mix import data_mix, data_mix_grid, has_mixes
 from reports.figures.effects import effects
 from reports.figures.encoder import encoder
-from reports.figures.ranges import broken_range, full_range
+from reports.figures.ranges import broken_range, decades, full_range
 from reports.figures.tasks import tasks
 from reports.frame import Results
 from reports.records import ReportError, read_records
@@ -278,6 +278,17 @@ def test_ranges_leave_room_above_and_end_on_ticks(highest):
     assert all(tick % 20 == 0 and tick <= 100 for tick in found.ticks)
     if found.high <= 100:
         assert found.high % 20 == 0
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.001, 1.05, 1.38, 1.8, 2.3, 4, 9, 30, 150, 2e4, 1e9])
+@pytest.mark.parametrize("least", [1e-7, 0.0307, 1.0, 2.4e12])
+def test_every_logarithmic_axis_has_some_ticks_and_not_many(least, ratio):
+    shown = decades([least, least * ratio])
+    ends = 10**shown.low, 10**shown.high
+    assert ends[0] < least <= least * ratio < ends[1]
+    assert 2 <= len(shown.ticks) <= 12
+    assert all(ends[0] <= tick <= ends[1] for tick in shown.ticks)
+    assert len({f"{tick:g}" for tick in shown.ticks}) == len(shown.ticks)
 
 
 def test_ranges_of_scores_that_are_no_percentages():

@@ -60,6 +60,8 @@ def test_values_that_span_a_decade_are_drawn_by_magnitude(tmp_path):
     figure = trend(analysis(tmp_path, [("late", step) for step in (100, 300, 1200)], steps=(100, 300, 1200)))
     assert figure.layout.xaxis.type == "log"
     assert list(figure.layout.xaxis.ticktext) == ["100", "300", "1200"]
+    fine = [place for place in figure.layout.xaxis.minor.tickvals if 100 <= place <= 1200]
+    assert fine == pytest.approx([100, 200, 300, 400, 500, 600, 700, 800, 900, 1000])
 
 
 def test_the_first_line_is_the_paper_s(tmp_path):
