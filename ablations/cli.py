@@ -22,7 +22,7 @@ def _exit(code: int, **options: object) -> None:
 app = typer.Typer(
     name="ablate",
     result_callback=_exit,
-    help="Ablation experiments on multimodal language models: one sweep file becomes trained models and figures.",
+    help="Ablation experiments on multimodal language models: from one sweep file to trained models and figures.",
     epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -60,7 +60,7 @@ def main() -> None:
             app()
     except SystemExit as end:
         if end.code == _INTERRUPTED:
-            sys.exit(_complain("stopped; the same command continues", STOPPED))
+            sys.exit(_complain("stopped; run the same command again to continue", STOPPED))
         raise
     except AblationError as error:
         sys.exit(_complain(str(error), error.exit_code))
@@ -78,4 +78,4 @@ def _complain(message: str, code: int) -> int:
 
 
 def _fault(error: Exception) -> int:
-    return _complain(f"{type(error).__name__}: {error}\nThis is a fault of ablate; --debug shows where.", UNEXPECTED)
+    return _complain(f"{type(error).__name__}: {error}\nThis is a bug in ablate; --debug shows where.", UNEXPECTED)

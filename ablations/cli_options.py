@@ -24,7 +24,7 @@ Sweep = Annotated[str, typer.Argument(help="A sweep's name, or its file.", show_
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Jobs side by side. [default: one for each core, or each GPU]", show_default=False),
+    typer.Option(min=1, help="Jobs to run in parallel. [default: one per core, or per GPU]", show_default=False),
 ]
 TrackingUri = Annotated[
     str | None,

@@ -23,7 +23,7 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", file_okay=False, help="Folder to write. [default: in the store]", show_default=False
+            "--output", "-o", file_okay=False, help="Folder to write to. [default: in the store]", show_default=False
         ),
     ] = None,
     images: Annotated[bool, typer.Option(help="Also write PNG, SVG and PDF, where a Chrome is found.")] = True,
@@ -33,12 +33,12 @@ def report(
             "--from-mlflow",
             metavar="URI",
             callback=tracking_address,
-            help="Make it of what this MLflow has, into SWEEP-report. [default: the records in the store]",
+            help="Build it from what this MLflow has, into SWEEP-report. [default: the records in the store]",
             show_default=False,
         ),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Again whenever records are new, until the sweep ends.")
+        bool, typer.Option("--watch", help="Rebuild it whenever there are new records, until the sweep ends.")
     ] = False,
     json_output: Json = False,
 ) -> int:
@@ -57,7 +57,7 @@ def sync(
     tracking_uri: TrackingUri = None,
     json_output: Json = False,
 ) -> int:
-    """Bring MLflow up to date from the records, of one sweep or of all.
+    """Bring MLflow up to date from the records of one sweep, or of all.
 
     Running it again writes nothing twice.
     """
@@ -82,7 +82,7 @@ def register(
     tracking_uri: TrackingUri = None,
     json_output: Json = False,
 ) -> int:
-    """Put the model that won into MLflow's registry, to be loaded by name."""
+    """Register the winning model in MLflow, so that it can be loaded by name."""
     from ablations.register import register as register_model
 
     return register_model(sweep, trial, name=name, store=store, tracking_uri=tracking_uri, json_output=json_output)

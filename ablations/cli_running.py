@@ -64,7 +64,7 @@ def run(
 ) -> int:
     """Run a sweep to its end, or continue it.
 
-    Running it again continues where it was and reuses what is finished.
+    Running it again continues where it left off and reuses what is finished.
     """
     from ablations.run import run_sweep
 
@@ -87,12 +87,12 @@ def submit(
     store: StoreOrProfiles = None,
     workers: Workers = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the batch scripts and send nothing; needs no SLURM.")
+        bool, typer.Option("--dry-run", help="Print the batch scripts and submit nothing; needs no SLURM.")
     ] = False,
     study: StudyUrl = None,
     json_output: Json = False,
 ) -> int:
-    """Submit a sweep to a SLURM cluster and leave: it goes on by itself.
+    """Submit a sweep to a SLURM cluster and return: it continues by itself.
 
     Submitting it again continues it, with the program and the sweep file as they are now.
     """
@@ -113,7 +113,7 @@ def watch(
     json_output: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> int:
-    """Show a sweep live until it ends, then write MLflow and the report. Ctrl-C ends the watching alone."""
+    """Show a sweep live until it ends, then update MLflow and write the report. Ctrl-C stops only the watching."""
     from ablations.watch import watch as watch_sweep
 
     return watch_sweep(sweep, store=store, tracking_uri=tracking_uri, json_output=json_output, quiet=quiet)
@@ -126,7 +126,7 @@ def advance(
     json_output: Json = False,
     just_ended: Annotated[bool, typer.Option("--just-ended", hidden=True)] = False,
 ) -> int:
-    """Take in what ended of a submitted sweep, and submit what comes next. Jobs do that by themselves."""
+    """Record which jobs of a submitted sweep have ended, and submit the next ones. Jobs do this by themselves."""
     from ablations.submit import advance_sweep
 
     return advance_sweep(sweep, store=store, json_output=json_output, just_ended=just_ended)
@@ -141,7 +141,7 @@ def retry(
             help="Keys of failed or cancelled trials, or ARM:SEED. [default: all that failed]", show_default=False
         ),
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All that failed, as without it.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Retry all that failed; this is the default.")] = False,
     store: Store = DEFAULT_STORE,
     json_output: Json = False,
 ) -> int:
@@ -159,11 +159,11 @@ def cancel(
         typer.Argument(help="Keys of trials, or ARM:SEED. [default: all of the sweep]", show_default=False),
     ] = None,
     store: Store = DEFAULT_STORE,
-    kill: Annotated[bool, typer.Option("--kill", help="At once, without saving state.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    kill: Annotated[bool, typer.Option("--kill", help="End jobs at once, without saving their state.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json_output: Json = False,
 ) -> int:
-    """End what runs or waits of a sweep, or of some of its trials. Running jobs save their state first."""
+    """End the running and waiting jobs of a sweep, or some of its trials. Running jobs save their state first."""
     from ablations.cancel import cancel as cancel_sweep
 
     return cancel_sweep(sweep, trials or (), store=store, kill=kill, yes=yes, json_output=json_output)
@@ -171,7 +171,7 @@ def cancel(
 
 @app.command()
 def status(sweep: Sweep, store: Store = DEFAULT_STORE, json_output: Json = False) -> int:
-    """Say how far a sweep is, and what failed."""
+    """Show how far a sweep has got, and what failed."""
     from ablations.status import status as show_status
 
     return show_status(sweep, store=store, json_output=json_output)
@@ -182,11 +182,13 @@ def logs(
     sweep: Sweep,
     trial: Annotated[
         str | None,
-        typer.Argument(help="Key of a trial or a stage. [default: lists them]", show_default=False),
+        typer.Argument(help="Key of a trial or a stage. [default: list them]", show_default=False),
     ] = None,
     store: Store = DEFAULT_STORE,
-    attempt: Annotated[int | None, typer.Option(min=1, help="Number. [default: the last]", show_default=False)] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, help="Number of the attempt. [default: the last]", show_default=False)
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing as the log grows.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines from the end.")] = 100,
     json_output: Json = False,
 ) -> int:

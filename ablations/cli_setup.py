@@ -43,7 +43,7 @@ def doctor(
             show_default=False,
         ),
     ] = None,
-    wait: Annotated[int, typer.Option(min=1, help="Seconds in which the job must start.")] = 300,
+    wait: Annotated[int, typer.Option(min=1, help="Seconds to wait for the job to start.")] = 300,
     json_output: Json = False,
 ) -> int:
     """Check that a cluster's profile works, by asking SLURM and by running one small job.
@@ -56,7 +56,7 @@ def doctor(
 
 
 devcluster = typer.Typer(
-    help="A real SLURM cluster on this machine, with pretended GPUs, to try things on. Needs SLURM's packages.",
+    help="A real SLURM cluster on this machine, with simulated GPUs, for trying things out. Needs SLURM's packages.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -76,10 +76,10 @@ def devcluster_up(
         int | None,
         typer.Option(min=1, max=32, help="Nodes, of 4 CPUs and 4 GPUs each. [default: 2]", show_default=False),
     ] = None,
-    accounting: Annotated[bool, typer.Option("--accounting", help="With sacct: slurmdbd and MariaDB.")] = False,
+    accounting: Annotated[bool, typer.Option("--accounting", help="Also run slurmdbd and MariaDB, for sacct.")] = False,
     json_output: Json = False,
 ) -> int:
-    """Bring the cluster up, or start what is dead of it."""
+    """Start the cluster, or those of its daemons that are dead."""
     from ablations.devcluster import up
 
     return up(folder, nodes=nodes, accounting=accounting, json_output=json_output)
@@ -87,7 +87,7 @@ def devcluster_up(
 
 @devcluster.command("down")
 def devcluster_down(folder: ClusterFolder = None, json_output: Json = False) -> int:
-    """End the cluster with all its jobs. Its logs stay."""
+    """Stop the cluster and all its jobs. Its logs are kept."""
     from ablations.devcluster import down
 
     return down(folder, json_output=json_output)
@@ -95,7 +95,7 @@ def devcluster_down(folder: ClusterFolder = None, json_output: Json = False) -> 
 
 @devcluster.command("status")
 def devcluster_status(folder: ClusterFolder = None, json_output: Json = False) -> int:
-    """Say what of the cluster is alive. Exit code 4 where it is not all of it."""
+    """Show which parts of the cluster are alive. Exit code 4 unless all of them are."""
     from ablations.devcluster import status
 
     return status(folder, json_output=json_output)

@@ -19,10 +19,10 @@ STORE_UNUSABLE = 5
 
 EXIT_CODES = {
     OK: "all is done",
-    UNEXPECTED: "a fault of the program itself; run again with --debug and report it",
+    UNEXPECTED: "a bug in the program itself; run again with --debug and report it",
     BAD_INPUT: "bad input: a mistake in a file, a name or an option; nothing was written",
     TRIALS_FAILED: "some trials failed or diverged; the others are done",
-    STOPPED: "stopped with work left; the same command continues it",
+    STOPPED: "stopped with work left; run the same command again to continue",
     STORE_UNUSABLE: "the store, MLflow or a study's database cannot be used: full, read-only, or silent",
 }
 

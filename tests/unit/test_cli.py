@@ -257,7 +257,7 @@ class Broken(Exception):
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (KeyboardInterrupt(), 4, "continues"),
+        (KeyboardInterrupt(), 4, "to continue"),
         (StoreError("the store is a file"), 5, "the store is a file"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "store/x"), 5, "store/x"),
         (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "store/x"), 5, "store/x"),
