@@ -25,7 +25,7 @@ def read_axes(content: Any, document: Document, problems: list[Problem], *, draw
         keys = _keys(name, document, path, problems)
         for key in keys or ():
             if key in owners:
-                problems.append(document.problem(path, f"{key} is set by the axis {owners[key]!r} already"))
+                problems.append(document.problem(path, f"{key} is already set by the axis {owners[key]!r}"))
             owners[key] = name
         if keys is not None:
             axis = _axis(keys, values, document, path, problems, drawn=drawn)
@@ -38,7 +38,7 @@ def read_arms(content: Any, document: Document, problems: list[Problem]) -> Axis
     """The arms of a ``list`` as the values of one axis: label to the settings that make the arm."""
     path: Path_ = ("arms",)
     if not isinstance(content, Mapping) or not content:
-        problems.append(document.problem(path, "names no arm", allowed="a mapping of label to settings"))
+        problems.append(document.problem(path, "must name at least one arm", allowed="a mapping of label to settings"))
         return None
     for label in content:
         _require_name(label, document, (*path, label), problems)
@@ -65,7 +65,7 @@ def _keys(name: str, document: Document, path: Path_, problems: list[Problem]) -
             problems.append(unknown_key(key, document, path))
         elif not leaves()[key].identity:
             problems.append(
-                document.problem(path, f"{key} changes how work is run and not its result; give it under `set`")
+                document.problem(path, f"{key} changes how work is run, not its result; give it under `set`")
             )
     if len(set(keys)) != len(keys):
         problems.append(document.problem(path, "names a key twice"))
@@ -84,7 +84,7 @@ def _axis(
             document.problem(
                 path,
                 "a range from low to high needs `design: {kind: random, ...}` or `{kind: search, ...}`; "
-                "for two values with labels take others than low and high",
+                "for two labelled values use labels other than low and high",
             )
         )
         return None
@@ -161,7 +161,7 @@ def _range(
     unknown = [key for key in content if key not in (*_ENDS, *_SCALE)]
     for key in unknown:
         near, allowed = nearest(key, _SCALE), ", ".join((*_ENDS, *_SCALE))
-        problems.append(document.problem((*path, key), "is not known in a range", allowed=allowed, nearest=near))
+        problems.append(document.problem((*path, key), "is not a key of a range", allowed=allowed, nearest=near))
     if unknown:
         return None
     try:
@@ -180,7 +180,7 @@ def _range(
     elif span.step is not None and (span.step <= 0 or (integer and span.step != int(span.step))):
         problems.append(document.problem(path, f"step={content['step']} must be positive, and whole for integers"))
     elif not isfinite((span.high - span.low) / (span.step or 1)):
-        problems.append(document.problem(path, "is too wide for its steps to be counted"))
+        problems.append(document.problem(path, "has more steps than can be counted"))
     else:
         return span
     return None
@@ -207,7 +207,7 @@ def read_baseline(content: Any, axes: tuple[Axis, ...], document: Document, prob
         if name not in by_name:
             problems.append(
                 document.problem(
-                    place, f"{name} is no axis", allowed="; ".join(by_name), nearest=nearest(name, by_name)
+                    place, f"{name} is not an axis", allowed="; ".join(by_name), nearest=nearest(name, by_name)
                 )
             )
             continue
@@ -216,13 +216,16 @@ def read_baseline(content: Any, axes: tuple[Axis, ...], document: Document, prob
         if text not in labels:
             problems.append(
                 document.problem(
-                    place, f"{text!r} is no value of {name}", allowed=", ".join(labels), nearest=nearest(text, labels)
+                    place,
+                    f"{text!r} is not a value of {name}",
+                    allowed=", ".join(labels),
+                    nearest=nearest(text, labels),
                 )
             )
         chosen[name] = text
     if given.keys() <= by_name.keys():
         for name in by_name.keys() - given.keys():
-            problems.append(document.problem(path, f"says nothing of the axis {name}"))
+            problems.append(document.problem(path, f"gives no value for the axis {name}"))
     return chosen
 
 

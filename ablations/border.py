@@ -99,7 +99,7 @@ def _refused(annotation: Any, value: Any, error: ValidationError) -> Refused:
     if kind in _UNKNOWN:
         owner = _hint_at(annotation, inside[:-1])
         known = _settable(owner)
-        return Refused("is not known here", inside=inside, allowed=", ".join(known), near=nearest(inside[-1], known))
+        return Refused("is not a known key", inside=inside, allowed=", ".join(known), near=nearest(inside[-1], known))
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return Refused("is missing", inside=inside)
     found = first["input"] if inside else value

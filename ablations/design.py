@@ -149,7 +149,7 @@ def _compared(arms: Sequence[Arm], sweep: Sweep, builder: ArmBuilder) -> tuple[A
     if sweep.baseline is not None:
         chosen = next((arm for arm in arms if dict(arm.values) == dict(sweep.baseline)), None)
         if chosen is None:
-            raise SweepError(sweep.document.problem(("baseline",), "is an arm that the constraints leave out"))
+            raise SweepError(sweep.document.problem(("baseline",), "is an arm that the constraints exclude"))
         against = chosen.values
     else:
         base = _base_key(builder)

@@ -165,5 +165,5 @@ def _key(key: str, keys: dict[str, None]) -> Evaluate:
         keys[above] = None
         return lambda get: get(above).get(entry, 0)
     raise ExpressionError(
-        f"{key} is no key of the configuration (text is written in quotes)", near=nearest(key, [*known, *DERIVED])
+        f"{key} is not a key of the configuration (write text in quotes)", near=nearest(key, [*known, *DERIVED])
     )

@@ -86,8 +86,8 @@ def _devcluster_environment() -> dict[str, str]:
     status = devcluster.status(folder)
     if not status.up:
         raise BadInput(
-            f"--profile {DEVCLUSTER}: the cluster in {status.folder} is not up, or not all of it; "
-            f"`ablate devcluster up` starts it. One in another folder is used where SLURM_CONF names its slurm.conf"
+            f"--profile {DEVCLUSTER}: the cluster in {status.folder} is not fully up; "
+            f"`ablate devcluster up` starts it. To use one in another folder, set SLURM_CONF to its slurm.conf"
         )
     return {"SLURM_CONF": str(status.slurm_conf)}
 
@@ -101,7 +101,7 @@ def read_profile(file: Path) -> Profile:
         raise SweepError(Problem(file=file, line=1, problem="is not a profile", allowed=allowed))
     hints = {**get_type_hints(Profile), "controller": Controller}
     problems = [
-        document.problem((name,), "is no key of a profile", allowed=allowed, nearest=nearest(name, hints))
+        document.problem((name,), "is not a key of a profile", allowed=allowed, nearest=nearest(name, hints))
         for name in content
         if name not in hints
     ]
@@ -152,7 +152,7 @@ def _check_rest(profile: Profile, document: Document) -> list[Problem]:
     require(
         store is None or (_one_line(store) and Path(_expanded(store)).is_absolute()),
         ("store",),
-        f"{store!r} is no absolute path; it must be the same on every node",
+        f"{store!r} is not an absolute path; it must be the same on every node",
     )
     require(profile.poll_seconds >= 1, ("poll_seconds",), f"{profile.poll_seconds} must be at least 1")
     controller = profile.controller or Controller()
@@ -175,7 +175,7 @@ def _check_flags(flags: Mapping[str, Flag], inside: tuple[str, ...], document: D
         place = (*inside, name)
         if re.fullmatch(r"[a-z][a-z-]+", name) is None:
             require(
-                False, place, "is no option of sbatch; write its long name without dashes in front, such as exclude"
+                False, place, "is not an option of sbatch; write its long name without leading dashes, such as exclude"
             )
         elif name in _OURS:
             require(False, place, f"is set by ablate; not allowed: {', '.join(_OURS)}")

@@ -169,7 +169,7 @@ class SearchDriver:
         else:
             raise SweepError(
                 self._sweep.document.problem(
-                    ("axes",), f"not one of {DRAWS:,} points is allowed and can be run; loosen the constraints"
+                    ("axes",), f"none of {DRAWS:,} points is allowed and can be run; loosen the constraints"
                 )
             )
 

@@ -116,7 +116,7 @@ def unknown_key(key: str, document: Document, path: Path_) -> Problem:
         above = above.rpartition(".")[0]
     return document.problem(
         path,
-        f"{key} is no key of the configuration",
+        f"{key} is not a key of the configuration",
         allowed=_within(above) if above else _top_level(),
         nearest=nearest(key, [*leaves(), *sections()]),
     )
@@ -149,7 +149,7 @@ def _locate(reference: str, document: Document, path: Path_) -> Path:
     raise SweepError(
         document.problem(
             path,
-            f"{reference!r} is no preset",
+            f"{reference!r} is not a preset",
             allowed=_bases(),
             nearest=nearest(reference, known),
         )

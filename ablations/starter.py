@@ -5,8 +5,8 @@ from pathlib import Path
 from ablations.errors import OK, BadInput
 
 STARTER = """\
-# A sweep: what is tried, how often, and what is wanted of it.
-#   ablate plan {file}     what it comes to, before anything runs
+# A sweep: what is tried, how often, and which score counts.
+#   ablate plan {file}     what it would run and cost; runs nothing
 #   ablate run {file}      run it; running it again continues or reuses
 # For completion in editors: ablate schema > sweep.schema.json
 # yaml-language-server: $schema=sweep.schema.json
@@ -37,11 +37,11 @@ axes:
 # {{kind: search, arms: 30, sampler: tpe}}.
 design: one_at_a_time
 
-# Combinations that do not hold are left out.
+# Combinations that break one of these are left out.
 constraints:
   - connector.num_tokens <= image.num_patches
 
-# Every arm is trained and scored once for each seed: three are the least for an interval.
+# Every arm is trained and scored once for each seed; useful intervals need at least three.
 seeds: [0, 1, 2]
 
 objective: {{metric: eval/few_shot/mean, direction: maximize}}

@@ -121,7 +121,7 @@ def _allowed() -> str:
 def _unknown_keys(document: Document) -> list[Problem]:
     known = SweepFile.__dataclass_fields__
     return [
-        document.problem((name,), "is no key of a sweep", allowed=_allowed(), nearest=nearest(name, known))
+        document.problem((name,), "is not a key of a sweep", allowed=_allowed(), nearest=nearest(name, known))
         for name in document.content
         if name not in known
     ]
@@ -158,7 +158,7 @@ def _design(raw: Any, document: Document, problems: list[Problem]) -> Design | N
     if not isinstance(kind, str) or kind not in DESIGNS:
         problems.append(
             document.problem(
-                path, f"{shown(kind)} is no design", allowed=", ".join(DESIGNS), nearest=nearest(kind, DESIGNS)
+                path, f"{shown(kind)} is not a design", allowed=", ".join(DESIGNS), nearest=nearest(kind, DESIGNS)
             )
         )
         return None
@@ -185,7 +185,7 @@ def _design(raw: Any, document: Document, problems: list[Problem]) -> Design | N
 def _axes(raw: SweepFile, design: Design | None, document: Document, problems: list[Problem]) -> tuple[Axis, ...]:
     if isinstance(design, ArmList):
         if raw.axes:
-            problems.append(document.problem(("axes",), "has no place beside design: list; use arms"))
+            problems.append(document.problem(("axes",), "cannot be used with design: list; use arms"))
             return ()
         axis = read_arms(raw.arms, document, problems)
         return () if axis is None else (axis,)
@@ -216,7 +216,8 @@ def _baseline(
     if design is not None and not isinstance(design, Grid | ArmList):
         problems.append(
             document.problem(
-                ("baseline",), f"is for grid and list; {design.kind} takes the base, so change it with `set`"
+                ("baseline",),
+                f"is for grid and list; the baseline of {design.kind} is the base, so change that with `set`",
             )
         )
         return None
@@ -266,7 +267,7 @@ def _check_rest(
         require(
             not keys.isdisjoint(SHOWS[name]),
             ("figures", index),
-            f"{name} needs {' or '.join(SHOWS[name])} to vary, and no axis does that",
+            f"{name} needs {' or '.join(SHOWS[name])} to vary, but no axis varies it",
         )
         require(name not in raw.figures[:index], ("figures", index), f"the figure {name} is given twice")
     if isinstance(design, Search) and design.pruner != "none":
