@@ -46,7 +46,7 @@ def _require_device(name: str, key: str) -> None:
     _require(
         re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name) is not None,
         key,
-        f"{name!r} is no device; use auto, cpu, cuda, or cuda:1 for the second GPU",
+        f"{name!r} is not a device; use auto, cpu, cuda, or cuda:1 for the second GPU",
         written=name,
         known=("auto", "cpu", "cuda"),
     )
@@ -271,7 +271,7 @@ class WorldConfig:
         _require(self.fact_names <= 150, "data.world.fact_names", f"{self.fact_names}: there are only 150 names")
         _require(1 <= self.dialects <= 3, "data.world.dialects", f"{self.dialects} must be 1, 2 or 3")
         for name in ("alt_text", "wrong_colour", "off_image"):
-            _require(0 <= getattr(self, name) <= 1, f"data.world.{name}", "is a share between 0 and 1")
+            _require(0 <= getattr(self, name) <= 1, f"data.world.{name}", "must be a share between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,8 +295,8 @@ class FilesConfig:
 
     def __post_init__(self) -> None:
         _require(len(self.paths) > 0, "data.sources.*.paths", "is empty; name at least one file or pattern")
-        _require(0 <= self.held_out < 0.5, "data.sources.*.held_out", "is a share of at least 0 and below 0.5")
-        _require(0 <= self.max_broken <= 1, "data.sources.*.max_broken", "is a share between 0 and 1")
+        _require(0 <= self.held_out < 0.5, "data.sources.*.held_out", "must be a share of at least 0 and below 0.5")
+        _require(0 <= self.max_broken <= 1, "data.sources.*.max_broken", "must be a share between 0 and 1")
         _require_positive(self.max_pixels, "data.sources.*.max_pixels")
 
 
@@ -343,7 +343,7 @@ class DataConfig:
             _require(
                 name in known,
                 f"data.mix.{name}",
-                f"is no source; known are {', '.join(known)}",
+                f"is not a source; known are {', '.join(known)}",
                 written=name,
                 known=known,
             )
@@ -403,8 +403,8 @@ class OptimisationConfig:
         )
         for name in ("weight_decay", "warmup_steps"):
             _require_not_negative(getattr(self, name), f"optimisation.{name}")
-        _require(0 <= self.decay_start <= 1, "optimisation.decay_start", "is a share between 0 and 1")
-        _require(0 <= self.final_fraction <= 1, "optimisation.final_fraction", "is a share between 0 and 1")
+        _require(0 <= self.decay_start <= 1, "optimisation.decay_start", "must be a share between 0 and 1")
+        _require(0 <= self.final_fraction <= 1, "optimisation.final_fraction", "must be a share between 0 and 1")
         _require_positive(self.gradient_clip, "optimisation.gradient_clip")
 
 
@@ -492,11 +492,11 @@ class EvaluationConfig:
             _require(
                 name in TASK_NAMES,
                 "evaluation.tasks",
-                f"{name!r} is no task; known are {', '.join(TASK_NAMES)}",
+                f"{name!r} is not a task; known are {', '.join(TASK_NAMES)}",
                 written=name,
                 known=TASK_NAMES,
             )
-        _require(len(set(self.tasks)) == len(self.tasks), "evaluation.tasks", f"{list(self.tasks)} names a task twice")
+        _require(len(set(self.tasks)) == len(self.tasks), "evaluation.tasks", f"{list(self.tasks)} gives a task twice")
         _require(
             len(self.shots) > 0 and all(shots >= 0 for shots in self.shots) and len(set(self.shots)) == len(self.shots),
             "evaluation.shots",
@@ -534,7 +534,7 @@ class Config:
         _require(
             self.connector.num_tokens + 2 <= self.data.row_tokens,
             "data.row_tokens",
-            f"{self.data.row_tokens} tokens have no room for one image of {self.connector.num_tokens} tokens and text",
+            f"{self.data.row_tokens} tokens leave no room for one image of {self.connector.num_tokens} tokens and text",
         )
         if self.connector.kind == "attention_pool":
             _require(
@@ -559,7 +559,7 @@ class Config:
         _require(
             self.evaluation.tasks == ("captioning",),
             "evaluation.tasks",
-            f"{list(self.evaluation.tasks)} cannot be asked of data.sources; files have [captioning] alone",
+            f"{list(self.evaluation.tasks)} cannot be evaluated on data.sources; files allow [captioning] only",
         )
         _require(
             bool(self._pictured),
@@ -588,7 +588,7 @@ class Config:
             self.encoder.objective != "aim" or self.image.num_patches > 1,
             "encoder.objective",
             f"aim predicts a patch from those before it, and image.resolution={self.image.resolution} with "
-            f"image.patch_size={self.image.patch_size} is a single one",
+            f"image.patch_size={self.image.patch_size} is a single patch",
         )
 
     @property

@@ -105,5 +105,5 @@ def _checked(config: DecoderConfig, settings: Mapping[str, Any]) -> dict[str, An
             raise ConfigError(f"decoder.extra.{key}", f"is set by {_OURS[key]}; leave it out")
         if key not in known:
             allowed = ", ".join(sorted(known - set(_OURS)))
-            raise ConfigError(f"decoder.extra.{key}", f"is no setting of {config.architecture}; known are {allowed}")
+            raise ConfigError(f"decoder.extra.{key}", f"is not a setting of {config.architecture}; known are {allowed}")
     return dict(config.extra)

@@ -17,5 +17,5 @@ def resolve_device(name: str, *, key: str) -> torch.device:
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
-        raise ConfigError(key, f"{name!r} is not here; use auto, cpu, or cuda where there is a GPU")
+        raise ConfigError(key, f"{name!r} is not available here; use auto, cpu, or cuda where there is a GPU")
     return device

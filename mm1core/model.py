@@ -130,7 +130,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     missing = [name for name, tensor in expected.items() if name not in found and tensor.data_ptr() not in tied]
     wrong = [name for name, tensor in found.items() if name not in expected or expected[name].shape != tensor.shape]
     if missing or wrong:
-        raise DataError(f"{path}: these weights are of another model; first differences: {[*missing, *wrong][:3]}")
+        raise DataError(f"{path}: these weights belong to another model; first differences: {[*missing, *wrong][:3]}")
     module.load_state_dict(found, strict=False)
 
 

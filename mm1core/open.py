@@ -47,7 +47,7 @@ def open_data(inputs: Mapping[str, Path]) -> Data:
 
     def task(name: str, split: str) -> Task:
         if name != "captioning":
-            raise DataError(f"evaluation.tasks: {name!r} needs the world; sources read from files have captioning")
+            raise DataError(f"evaluation.tasks: {name!r} needs the world; sources read from files allow captioning")
         return FileCaptioning.over(sources, split)
 
     return Data(

@@ -142,7 +142,7 @@ class Index:
         except OSError as error:
             raise DataError(
                 f"{self.source}: {path} was indexed and cannot be read now ({error.strerror}); put it back, or remove "
-                f"{self._folder.parent} to have the source indexed where it lies now"
+                f"{self._folder.parent} to index the source where it is now"
             ) from error
         self._files[shard] = descriptor
         if len(self._files) > _OPEN_FILES:
@@ -155,7 +155,7 @@ class Index:
         return descriptor
 
     def _changed(self, number: int, problem: str) -> DataError:
-        return DataError(f"{self.name(number)} was whole when it was indexed and is not now: {problem}")
+        return DataError(f"{self.name(number)} was intact when it was indexed but is not now: {problem}")
 
 
 def concatenate(parts: Sequence[Samples]) -> Samples:

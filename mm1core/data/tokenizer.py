@@ -79,7 +79,7 @@ def load(path: Path, *, fingerprint: str = "") -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_str(content.decode())
     except Exception as error:  # the tokenizers library raises no narrower class
-        raise DataError(f"{key}: {path} is no tokenizer.json of the tokenizers library: {error}") from error
+        raise DataError(f"{key}: {path} is not a tokenizer.json of the tokenizers library: {error}") from error
     try:
         return with_special_tokens(tokenizer)
     except DataError as error:

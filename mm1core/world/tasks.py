@@ -202,7 +202,7 @@ TASKS: dict[str, Callable[[Path, Split], Task]] = {
 def open_task(folder: Path, name: str, split: str) -> Task:
     """The task over a held-out split of the world built in ``folder``."""
     if name not in TASKS:
-        raise DataError(f"evaluation.tasks: {name!r} is no task of the world; it has {', '.join(TASKS)}")
+        raise DataError(f"evaluation.tasks: {name!r} is not a task of the world; it has {', '.join(TASKS)}")
     if split not in ("validation", "test"):
         raise DataError(f"evaluation.split: {split!r} is not held out; use validation or test")
     return TASKS[name](folder, next(known for known in get_args(Split) if known == split))

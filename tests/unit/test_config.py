@@ -83,8 +83,8 @@ FILES = SOURCES + ", encoder.training.source: captions, evaluation.tasks: [capti
         ("encoder.objective: aim, image.resolution: 8, connector.num_tokens: 1", "encoder.objective", "single"),
         ("evaluation.shots: [0, 513]", "evaluation.shots", "512 candidates"),
         ("evaluation.shots: [0, 8], data.world.train_scenes: 5", "evaluation.shots", "5 candidates"),
-        ("training.device: tpu", "training.device", "no device"),
-        ("evaluation.device: cuda:x", "evaluation.device", "no device"),
+        ("training.device: tpu", "training.device", "not a device"),
+        ("evaluation.device: cuda:x", "evaluation.device", "not a device"),
         (FILES.format(more=", held_out: 0"), "data.sources.captions.held_out", "nothing to ask"),
         (FILES.format(more=", max_pixels: 0"), "data.sources.captions.max_pixels", "positive"),
         (FILES.format(more="").replace("captions: {", "text: {").replace("webdataset", "jsonl")
