@@ -204,7 +204,7 @@ class Dispatcher:
             self._active.works[name] = work
         if replacing and self._active.works:
             running = counted(len(self._active.works), "job")
-            self._warn(f"what runs already, {running}, goes on with the program and profile it was submitted with")
+            self._warn(f"still running with the program and profile of the earlier submission: {running}")
         if self._active.works:
             with store_errors(self._store.root):
                 self._regroup()
@@ -328,7 +328,7 @@ class Dispatcher:
             record = self._stages.read(trial.stages[-1])
             if record is None:
                 folder = self._stages.folder(trial.stages[-1]).path
-                raise StoreError(f"{folder} was changed by somebody; run again to redo it")
+                raise StoreError(f"{folder} was changed by someone; run the same command again to redo it")
             self._ledger.finish(trial, "done", result=record["result"])
 
     def _give_up(self, work: Work, failure: Mapping[str, Any], *, again: bool = False) -> None:

@@ -28,7 +28,7 @@ def cancel(sweep: str, trials: Sequence[str], *, store: Path, kill: bool, yes: b
     found = read_overview(folder, store)
     jobs = _left(found, None)
     if found.owner is None and not jobs and (found.submission is None or found.finished):
-        raise BadInput(f"nothing of {folder.name} runs or waits")
+        raise BadInput(f"no job of {folder.name} is running or waiting")
     chosen = {trial["key"] for trial in chosen_trials(found, trials, states=("running", "waiting"))} if trials else None
     jobs = jobs if chosen is None else len(chosen)
     what = "jobs" if chosen is None else "trials"
@@ -55,8 +55,8 @@ def cancel(sweep: str, trials: Sequence[str], *, store: Path, kill: bool, yes: b
     else:
         again = command("submit" if found.submission else "run", "FILE", store=store)
         rest = f"; {left} have not ended yet" if left else ""
-        said = "ended" if chosen is None else "are given up"
-        print(f"{jobs - left} {what} of {folder.name} {said}{rest}. What is finished is kept; `{again}` goes on.")
+        said = "ended" if chosen is None else "given up"
+        print(f"{jobs - left} {what} of {folder.name} {said}{rest}. What is finished is kept; `{again}` continues.")
     return STOPPED if left else OK
 
 

@@ -19,7 +19,7 @@ def chosen_trials(found: Overview, words: Sequence[str], *, states: Collection[s
             few = ", ".join(f"{key} ({name})" for key, name in list(names.items())[:10]) or "none"
             which = " or ".join(states)
             raise BadInput(
-                f"{word}: {'more than one' if fitting else 'no'} {which} trial of {found.status.name} is that; "
+                f"{word}: {'more than one' if fitting else 'no'} {which} trial of {found.status.name} matches; "
                 f"{which}: {few}"
             )
         chosen[fitting[0]["key"]] = fitting[0]

@@ -48,13 +48,13 @@ def write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str 
     with suppress(OSError):
         if path.read_text() == state and (uri is not None or (store / DATABASE).exists()):
             return True
-    with _waiting("Writing MLflow"):
+    with _waiting("Updating MLflow"):
         sync.request()
         sync.finish()
     if sync.problem:
         print(
-            f"ablate: MLflow could not be written ({sync.problem}); the records are whole, and running the same "
-            "command again tries once more",
+            f"ablate: MLflow could not be written ({sync.problem}); the records are complete; run the same "
+            "command again to retry",
             file=sys.stderr,
         )
         return False
@@ -100,12 +100,12 @@ def say_end(
         print(
             f"ablate: {status.problem}; {status.counts['waiting']} trials were not tried. "
             f"`{command('logs', status.name, store=store)}` shows the failures; "
-            "run the same command again when the cause is gone",
+            "run the same command again once the cause is fixed",
             file=sys.stderr,
         )
     if stopped:
         left = [f"{waiting} trials are left"] * bool(waiting) + [f"{cancelled} were cancelled"] * bool(cancelled)
-        print(f"Stopped: {' and '.join(left)}; running or submitting the sweep again goes on.", file=sys.stderr)
+        print(f"Stopped: {' and '.join(left)}; run or submit the sweep again to continue.", file=sys.stderr)
     if failed or status.problem:
         return TRIALS_FAILED
     if stopped:

@@ -103,7 +103,7 @@ def _free_port(port: int, others: bool) -> int:
             with suppress(OSError):
                 probe.bind((HOST, candidate))
                 return candidate
-    raise BadInput(f"port {port} is taken by another program; name another one with --port")
+    raise BadInput(f"port {port} is in use by another program; choose another with --port")
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: Path
             return
         time.sleep(0.2)
     tail = log.read_text(errors="replace").strip().splitlines()[-1:]
-    raise TrackingError(f"the MLflow server did not start: {' '.join(tail) or 'it says nothing'}; see {log}")
+    raise TrackingError(f"the MLflow server did not start: {' '.join(tail) or 'it printed nothing'}; see {log}")
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

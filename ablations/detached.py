@@ -207,7 +207,7 @@ def look(
             return status
         finished = is_over()
         if refusal and not finished:
-            warn(f"no job could be queued that looks after the others ({refusal}); `ablate watch` does")
+            warn(f"the job that looks after the others could not be queued ({refusal}); `ablate watch` does its work")
         with store_errors(store.root):
             launcher.leave(over=finished)
             status = replace(status, followed=launcher.followed)

@@ -68,7 +68,7 @@ def _document(found: devcluster.Status) -> dict[str, object]:
 
 def _print(found: devcluster.Status) -> None:
     if found.shape is None:
-        print(f"there is no cluster in {found.folder}; `ablate devcluster up` brings one up")
+        print(f"there is no cluster in {found.folder}; `ablate devcluster up` starts one")
         return
     print(f"{found.folder}: {found.shape}")
     width = max(len(daemon.name) for daemon in found.daemons)
@@ -82,7 +82,7 @@ def _print(found: devcluster.Status) -> None:
     if found.jobs is not None:
         print(f"queue: {', '.join(f'{count} {state}' for state, count in found.jobs.items()) or 'no jobs'}")
     if not found.up:
-        print("`ablate devcluster up` starts what is dead, `ablate devcluster down` ends the rest")
+        print("`ablate devcluster up` starts what is dead, `ablate devcluster down` stops the rest")
     print(f"export SLURM_CONF={shlex.quote(str(found.slurm_conf))}")
 
 
@@ -95,4 +95,4 @@ def _errors() -> Iterator[None]:
     except DevclusterError as error:
         raise AblationError(str(error)) from None
     except OSError as error:
-        raise BadInput(f"{error.filename}: {error.strerror}; --folder names another folder") from None
+        raise BadInput(f"{error.filename}: {error.strerror}; choose another folder with --folder") from None

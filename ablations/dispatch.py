@@ -29,8 +29,8 @@ _TICK = 0.2
 """Seconds after which the loop looks around although no job ended."""
 
 _STOPPING = {
-    False: "Stopping: what runs saves its state first. Ctrl-C again ends it at once.",
-    True: "Ending what runs; it continues from its newest checkpoint.",
+    False: "Stopping: running jobs save their state first. Ctrl-C again ends them at once.",
+    True: "Ending running jobs; when run again, they continue from their newest checkpoint.",
 }
 
 
@@ -89,7 +89,7 @@ def dispatch(
                             search.conclude()
                     return Ended(status=status, stopped=bool(heeded) and status.ended < status.total)
                 if taken_over.is_set():
-                    raise SweepBusy(f"another process took {status.name} over while this one did not answer")
+                    raise SweepBusy(f"another process took over {status.name} while this one did not respond")
                 if (asked := max(interrupts.count, stop_requested(store.sweep(status.name)))) > heeded:
                     heeded = asked
                     display.say(_STOPPING[heeded > 1])
@@ -114,8 +114,8 @@ def hold_sweep(store: Store, name: str) -> Iterator[threading.Event]:
             lease = acquire(folder, on_lost=taken_over.set)
         except LeaseHeld as held:
             raise SweepBusy(
-                f"{name} is being run already, by {held.owner or 'a process that just started'}; "
-                f"`{command('status', name, store=store.root)}` shows how far it is"
+                f"{name} is already being run by {held.owner or 'a process that just started'}; "
+                f"`{command('status', name, store=store.root)}` shows how far it has got"
             ) from None
     try:
         yield taken_over

@@ -17,7 +17,7 @@ def sweep_folder(sweep: str, store: Path) -> Path:
     close = nearest(name, known)
     raise BadInput(
         f"{sweep}: no sweep of this name in {store / 'sweeps'}; there "
-        + (f"are: {', '.join(known)}" if known else "is none yet: `ablate run SWEEP.yaml` makes one")
+        + (f"are: {', '.join(known)}" if known else "is none yet: `ablate run SWEEP.yaml` creates one")
         + (f"; did you mean {close!r}?" if close else "")
     )
 
@@ -35,7 +35,7 @@ def sweep_folders(sweep: str | None, store: Path) -> list[Path]:
         return [sweep_folder(sweep, store)]
     folders = sorted(path.parent for path in (store / "sweeps").glob("*/plan.json"))
     if not folders:
-        raise BadInput(f"there is no sweep in {store / 'sweeps'} yet: `ablate run SWEEP.yaml` makes one")
+        raise BadInput(f"there is no sweep in {store / 'sweeps'} yet: `ablate run SWEEP.yaml` creates one")
     return folders
 
 

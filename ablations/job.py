@@ -138,10 +138,10 @@ def _run_stage(one: _StageRun, stop: _Stop, crew: Crew) -> int:
     try:
         one.folder.work.mkdir(parents=True, exist_ok=True)
         if one.folder.record(_say) is not None:
-            _say(f"{name} is there already")
+            _say(f"{name} is already done")
             return EXIT_OK
         if (reason := stop()) is not None:
-            _say(f"{name} is not begun: {reason}")
+            _say(f"{name} is not started: {reason}")
             return EXIT_INTERRUPTED
         lease = acquire(one.folder.path, on_lost=_leave_at_once)
     except LeaseHeld as held:
@@ -200,7 +200,7 @@ def _config(one: _StageRun) -> Any:
     if kind.version != stage["version"]:
         raise PayloadError(
             f"version: {stage['kind']} is at version {kind.version}, the plan asks for {stage['version']}; "
-            "the program changed under a running sweep: start `ablate run` again"
+            "the program changed while the sweep was running: start `ablate run` again"
         )
     return decode(kind.config, stage["config"])
 
@@ -211,7 +211,7 @@ def _check_inputs(one: _StageRun) -> None:
         if folder.record(_say, contents=True) is None:
             raise DataError(
                 f"{role}: {folder.path} does not hold what was recorded, or has no record; "
-                "run the same command again: that stage is done again first"
+                "run the same command again, which first redoes that stage"
             )
 
 

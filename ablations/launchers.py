@@ -84,7 +84,7 @@ def share(sweep: Sweep, workers: int | None, warn: Warn) -> tuple[Resources, int
     """What each job gets of this machine, and how many run side by side."""
     wanted, devices = sweep.resources, gpus()
     if wanted.gpus > 1 or wanted.nodes > 1:
-        warn("here each trial is one process, on one GPU at most; several GPUs or nodes are for a cluster (--profile)")
+        warn("here each trial is one process on at most one GPU; several GPUs or nodes need a cluster (--profile)")
     if wanted.gpus and devices:
         return Resources(cpus=wanted.cpus, gpus=1), min(len(devices), workers or len(devices))
     if wanted.gpus:

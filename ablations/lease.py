@@ -69,7 +69,7 @@ class Lease:
         """Raises ``LeaseLost`` if somebody took over."""
         owner = _read(self._path)
         if owner is None or owner.token != self._owner.token:
-            raise LeaseLost(f"{self._path} was taken over; this process was taken for dead")
+            raise LeaseLost(f"{self._path} was taken over; this process was presumed dead")
 
     def release(self) -> None:
         self._over.set()

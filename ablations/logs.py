@@ -40,7 +40,7 @@ def logs(
     printed. Raises ``BadInput`` where nothing fits.
     """
     if json_output and follow:
-        raise BadInput("--json says where logs are, --follow prints one: leave out either")
+        raise BadInput("--json lists where the logs are, --follow prints one: leave out one of the two")
     folder = sweep_folder(sweep, store)
     known = _known(folder)
     if json_output:
@@ -72,7 +72,7 @@ def _attempt(log: _Log, wanted: int | None) -> int:
     number = max(log.attempts) if wanted is None else wanted
     if number not in log.attempts:
         there = ", ".join(map(str, sorted(log.attempts)))
-        raise BadInput(f"--attempt {number}: {log.label} has the attempts {there}")
+        raise BadInput(f"--attempt {number}: {log.label} has only the attempts {there}")
     return number
 
 
@@ -122,7 +122,7 @@ def _chosen(known: list[_Log], wanted: str, folder: Path) -> _Log:
         return fitting[0]
     if fitting:
         choices = ", ".join(f"{log.key} ({log.label})" for log in fitting[:10])
-        raise BadInput(f"{wanted}: could be each of {choices}; give a longer key, or ARM:SEED")
+        raise BadInput(f"{wanted}: could be any of {choices}; give a longer key, or ARM:SEED")
     close = nearest(wanted, [name for log in known for name in (log.key, log.label)])
     listing = command("logs", folder.name, store=folder.parent.parent)
     raise BadInput(

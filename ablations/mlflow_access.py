@@ -45,7 +45,7 @@ def mlflow_errors(uri: str, *, advice: str = "") -> Iterator[None]:
         raise _no_address(uri) from None
     except ImportError as error:
         raise TrackingError(
-            f"MLflow at {without_password(uri)}: the driver for this database is not installed ({error}); that for "
+            f"MLflow at {without_password(uri)}: the driver for this database is not installed ({error}); the one for "
             'PostgreSQL comes with the extra `postgres`: pip install --editable ".[postgres]", and its addresses begin '
             "with postgresql+psycopg2://"
         ) from error
@@ -76,10 +76,10 @@ def without_password(text: str) -> str:
 
 def _no_address(uri: str) -> BadInput:
     return BadInput(
-        f"MLflow at {without_password(uri)}: no address of a server or a database; allowed are http://HOST:PORT, "
-        "https://HOST, sqlite:///FILE.db, postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE and others of MLflow's "
-        "(--tracking-uri, MLFLOW_TRACKING_URI, --from-mlflow). What an old folder `mlruns` holds, `mlflow "
-        "migrate-filestore` brings into a database"
+        f"MLflow at {without_password(uri)}: not the address of a server or a database; allowed are "
+        "http://HOST:PORT, https://HOST, sqlite:///FILE.db, postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE or "
+        "others that MLflow knows (--tracking-uri, MLFLOW_TRACKING_URI, --from-mlflow). `mlflow migrate-filestore` "
+        "moves what an old folder `mlruns` holds into a database"
     )
 
 

@@ -31,7 +31,7 @@ def read_outline(sweep: Path) -> Outline:
         return Outline(**kept)
     plan = object_in(sweep / "plan.json")
     if plan is None:
-        raise BadInput(f"{sweep / 'plan.json'} cannot be read; `ablate run` writes it anew")
+        raise BadInput(f"{sweep / 'plan.json'} cannot be read; `ablate run` writes it again")
     return Outline(**_content(plan))
 
 

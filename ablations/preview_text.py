@@ -41,7 +41,7 @@ def show(preview: Preview) -> None:
         return
     devices = f", {gpu_hours(preview):g} GPU-hours" if sweep.resources.gpus else ""
     jobs, time = counted(preview.jobs, "job"), duration(preview.seconds)
-    console.print(f"{jobs}, about [bold]{time}[/bold] with {preview.workers} side by side{devices}. {_basis(preview)}")
+    console.print(f"{jobs}, about [bold]{time}[/bold] with {preview.workers} in parallel{devices}. {_basis(preview)}")
     if preview.script is not None:
         print(f"\nThe first jobs go to SLURM with this script:\n\n{preview.script}", end="")
 
@@ -49,9 +49,9 @@ def show(preview: Preview) -> None:
 def _limits(preview: Preview) -> str:
     """What the report will not be able to say, before anybody pays for it."""
     if len(preview.plan.arms) == 1:
-        return "One arm: its report compares nothing; a second value of an axis makes one that does."
+        return "One arm: the report will have nothing to compare; give an axis a second value to compare arms."
     if len(preview.plan.sweep.seeds) == 1:
-        return "One seed: differences will hold for these trained models alone; `seeds: [0, 1, 2]` says more."
+        return "One seed: differences will hold only for these trained models; `seeds: [0, 1, 2]` tells more."
     return ""
 
 
@@ -60,9 +60,9 @@ def _basis(preview: Preview) -> str:
     measured = sum(kind.measured for kind in preview.kinds)
     rate = Clock({}, gpu=preview.plan.sweep.resources.gpus > 0).assumed_rate
     if measured >= left:
-        return "Estimated from finished stages like these."
+        return "Estimated from similar finished stages."
     return f"Estimated from an assumed {rate / 1e9:,.0f} GFLOP/s for each" + (
-        " where the store has nothing alike." if measured else "."
+        " where the store has no similar stages." if measured else "."
     )
 
 

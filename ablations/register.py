@@ -39,7 +39,7 @@ def register(
     tracker.sync(folder)
     model = str(plan["name"]) if name is None else name
     if not model.strip() or set(model) & _FORBIDDEN:
-        raise BadInput(f"{model!r}: the name of a model is not empty and has none of {' '.join(sorted(_FORBIDDEN))}")
+        raise BadInput(f"{model!r}: a model's name must not be empty or contain any of {' '.join(sorted(_FORBIDDEN))}")
     with mlflow_errors(tracker.uri):
         client = mlflow_client(tracker.uri)
         version = _version(client, model, tracker.run(folder / "trials" / planned["key"]), planned, files)
@@ -63,7 +63,7 @@ def _chosen(folder: Path, plan: Mapping[str, Any], key: str | None) -> Mapping[s
         found = [trial for trial in done if trial["key"].startswith(key) or names[trial["key"]] == key]
         if len(found) != 1:
             close = nearest(key, [*names, *names.values()])
-            trouble = "several finished trials begin so" if found else "no finished trial has this key or ARM:SEED"
+            trouble = "several finished trials match" if found else "no finished trial has this key or ARM:SEED"
             raise BadInput(
                 f"{key}: {trouble}; "
                 f"`ablate logs {plan['name']}` lists them" + (f"; did you mean {close}?" if close else "")
@@ -84,7 +84,7 @@ def _model_files(store: Path, planned: Mapping[str, Any]) -> list[Path]:
     files = [works["pretrain"] / name for name in _MODEL]
     missing = next((path for path in files if not path.is_file()), None)
     if missing is not None:
-        raise BadInput(f"{missing}: not there; `ablate run` with the sweep file trains it again")
+        raise BadInput(f"{missing}: missing; `ablate run` with the sweep file trains it again")
     files += [
         path for kind in ("tokenizer", "world") if kind in works and (path := works[kind] / "tokenizer.json").is_file()
     ]

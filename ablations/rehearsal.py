@@ -26,13 +26,13 @@ def check_accepted(sweep: Sweep, cluster: Cluster, profile: str, *, store: Path,
         doctor = command("doctor", "--profile", profile, store=store)
         raise BadInput(
             f"SLURM would not take the jobs of {sweep.name}: {refusal}; correct the profile {profile}, or `resources` "
-            f"in {sweep.document.file}. `{doctor}` looks closer"
+            f"in {sweep.document.file}. `{doctor}` checks in more detail"
         )
     small = controller_script(sweep, cluster.profile, store=store) if alone else None
     if small is not None and (refusal := _refusal(small, cluster.profile, slurm)) is not None:
         raise BadInput(
-            f"SLURM would not take the small job that looks after {sweep.name}: {refusal}; say in the profile "
-            f"{profile}, under `controller`, which partition, qos and flags it is to have, or `controller: false`"
+            f"SLURM would not take the small job that looks after {sweep.name}: {refusal}; set its partition, qos and "
+            f"flags under `controller` in the profile {profile}, or turn it off with `controller: false`"
         )
 
 

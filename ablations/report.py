@@ -38,11 +38,9 @@ def report(
     cannot be written, ``TrackingError`` where MLflow cannot be read.
     """
     if watch and (from_mlflow is not None or len(sweeps) > 1):
-        raise BadInput(
-            "--watch follows the records of one sweep in a store; leave it out, or --from-mlflow and the others"
-        )
+        raise BadInput("--watch follows one sweep in a store; leave it out, or give one sweep and no --from-mlflow")
     if len(set(map(sweep_name, sweeps))) < len(sweeps):
-        raise BadInput(f"{' '.join(sweeps)}: a sweep is named twice; give each of those to compare once")
+        raise BadInput(f"{' '.join(sweeps)}: a sweep is named twice; name each sweep to compare once")
     if from_mlflow is not None:
         target = output or Path(f"{'+'.join(map(sweep_name, sweeps))}-report")
         summary = _restored([sweep_name(sweep) for sweep in sweeps], uri=from_mlflow, target=target, images=images)

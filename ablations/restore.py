@@ -40,7 +40,7 @@ def restore(uri: str, sweep: str, store: Path) -> tuple[Path, list[str]]:
         own = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == above.info.run_id]
         problems = _unpack_trials(client, own, store)
         if len(sweeps) > 1:
-            problems.append(f"MLflow has {len(sweeps)} sweeps of this name, of as many stores; this is the newest")
+            problems.append(f"MLflow has {len(sweeps)} sweeps of this name, from as many stores; this is the newest")
         return folder, problems
 
 

@@ -30,8 +30,8 @@ def retry(sweep: str, trials: Sequence[str], *, failed: bool, store: Path, json_
         chosen = [trial for trial in found.trials if trial["state"] == "failed"]
     if not chosen:
         raise BadInput(
-            f"no trial of {folder.name} has failed; those that diverged would diverge again, and cancelled ones are "
-            "tried again by name"
+            f"no trial of {folder.name} has failed; those that diverged would diverge again, and cancelled ones "
+            "must be named to be tried again"
         )
     stages = {trial["failure"]["stage"].partition("/")[2] for trial in chosen if trial["state"] == "failed"}
 

@@ -151,8 +151,8 @@ def _tell_of_cluster(folder: Path, store: Path, display: Display) -> None:
     jobs = len(list((folder / CLUSTER).glob("*/*.json")))
     if about is not None and jobs:
         display.warn(
-            f"{folder.name} was submitted to {about['profile']}, whose queue had {jobs} of its jobs at the last look; "
-            "what they train is waited for. To have all of it here, end them first: "
+            f"{folder.name} was submitted to {about['profile']}, whose queue last had {jobs} of its jobs; "
+            "this run waits for what they train. To run everything here, end them first: "
             f"`{command('cancel', folder.name, store=store)}`"
         )
 

@@ -105,7 +105,7 @@ class SearchDriver:
             assert self._place is not None
             self._opened(self._place)
         except StudyAway as away:
-            self._warn(f"{away}; the study there lacks what came since, the records have it")
+            self._warn(f"{away}; the study there lacks the latest results, which the records have")
 
     def _go_on(self, dispatcher: Dispatcher, *, capacity: int, now: float) -> None:
         glance = self._design.pruner != "none" and now - self._looked >= _GLANCE
@@ -140,7 +140,7 @@ class SearchDriver:
         """Go on with a study in memory."""
         from ablations.study_place import Memory
 
-        self._warn(f"{away}; the search goes on from its records, and the study there is made whole later")
+        self._warn(f"{away}; the search goes on from its records, and the study there is completed later")
         self._again = now + _TRY_AGAIN
         self._study = self._opened(Memory(self._sweep.name))
         return self._study

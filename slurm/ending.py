@@ -80,14 +80,14 @@ def _wordless(seen: Seen, *, began: bool, silent: bool) -> JobStatus:
         problem = f"the store is not seen where the job ran: on {seen.node or 'its node'}, as it seems"
         return JobStatus(
             state=JobState.FAILED,
-            problem=f"{problem} ({_said(seen)}); `ablate doctor` looks closer",
+            problem=f"{problem} ({_said(seen)}); `ablate doctor` checks in more detail",
             node=seen.node or None,
         )
     if seen.state == "FAILED" and seen.signal:
         return JobStatus(state=JobState.KILLED, signal=seen.signal)
     if seen.state == "FAILED" and seen.exit_code and began:
         return _ended(seen.exit_code, _said(seen))
-    return JobStatus(state=JobState.LOST, problem=f"{_said(seen)}, and its script left no word")
+    return JobStatus(state=JobState.LOST, problem=f"{_said(seen)}, and its script reported nothing")
 
 
 def _ended(code: int, problem: str) -> JobStatus:

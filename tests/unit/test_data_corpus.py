@@ -455,7 +455,7 @@ def test_files_that_went_away_or_changed_are_named(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "b.tar").read_bytes())
     content[512:600] = bytes(88)
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"captions a\.tar:000000000 was whole"):
+    with pytest.raises(DataError, match=r"captions a\.tar:000000000 was intact"):
         Index(tmp_path / "work", "captions").image(0)
 
 

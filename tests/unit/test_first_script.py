@@ -108,7 +108,7 @@ def test_the_script_is_printed_after_the_plan_and_nothing_is_written(plan, tmp_p
     before = sorted(os.listdir(tmp_path))
     shown = plan(file, "--profile", str(tmp_path / "ours.yaml"))
     assert "7 jobs" in shown
-    assert "with 3 side by side" in shown
+    assert "with 3 in parallel" in shown
     assert plain(shown, tmp_path / "store").endswith(GOLDEN)
     found = json.loads(plan(file, "--json", "--profile", str(tmp_path / "ours.yaml")))
     assert plain(found["script"], tmp_path / "store") == GOLDEN
