@@ -150,9 +150,9 @@ def _rehearse(batch: Batch, cluster: Cluster, slurm: Slurm, nodes: list[Node]) -
         said = rehearse(text, batch.folder / "rehearsal.sh", slurm)
     except (Refused, QueueFull, NoAnswer, LauncherError) as error:
         if away and isinstance(error, NoPlace):  # whether it takes the job for later shows when it is sent
-            return Check(name="sbatch", state="not checked", text=f"it cannot say while nodes take no jobs: {away}")
+            return Check(name="sbatch", state="not checked", text=f"it cannot tell while nodes take no jobs: {away}")
         return _refusal("sbatch", error)
-    return ok("sbatch", f"takes the script: {said}")
+    return ok("sbatch", f"accepts the script: {said}")
 
 
 def _refusal(name: str, error: Exception) -> Check:
@@ -161,7 +161,7 @@ def _refusal(name: str, error: Exception) -> Check:
     if isinstance(error, QueueFull):
         advice = "wait until fewer jobs are in the queue; if it is a limit on one job, ask for less or name another qos"
         return failed(name, f"a limit: {error}", advice, exit_code=STOPPED)
-    return failed(name, str(error), "correct what these words name in the profile: account, qos, flags, partition")
+    return failed(name, str(error), "correct what this message names in the profile: account, qos, flags, partition")
 
 
 def _send(batch: Batch, cluster: Cluster, slurm: Slurm, gpus: int, *, wait: float, pretended: bool) -> Iterator[Check]:
@@ -202,7 +202,7 @@ def _telling() -> Iterator[Callable[[str], None]]:
 
     console = Console(stderr=True, highlight=False)
     if console.is_terminal:
-        with console.status("sending a job") as status:
+        with console.status("submitting a job") as status:
             yield lambda text: status.update(f"{text}  (Ctrl-C cancels it)")
         return
     last = ""

@@ -53,7 +53,7 @@ def _warning(name: str, text: str, advice: str) -> Check:
 
 def _check_store(facts: Facts, here: Here) -> Check:
     if facts.token != here.token:
-        return failed("node: store", f"{facts.node} does not read what was written here", _SHARED)
+        return failed("node: store", f"{facts.node} does not see what was written here", _SHARED)
     return ok("node: store", f"{facts.node} reads what was written here, and what it writes is read here")
 
 
@@ -80,7 +80,7 @@ def _check_program(facts: Facts, here: Here) -> Check:
         return failed(
             "node: program",
             f"the modules in {facts.place} are not those in {here.place}",
-            "install the same version of this program on both sides: jobs take orders from this one",
+            "install the same version of this program on both sides: the one here gives jobs their work",
         )
     return ok("node: program", f"the same as here, in {facts.place}")
 
@@ -93,8 +93,8 @@ def _check_given(facts: Facts, gpus: int) -> Check:
         return failed(
             name,
             f"{gpus} asked for, and SLURM gave {len(facts.gpus)}",
-            "try the other gpu_request in the profile (gpus-per-node or gres), and see that setup does not change "
-            "CUDA_VISIBLE_DEVICES",
+            "try the other gpu_request in the profile (gpus-per-node or gres), and make sure that setup does not "
+            "change CUDA_VISIBLE_DEVICES",
         )
     return ok(name, f"SLURM gave {len(facts.gpus)}: {', '.join(facts.gpus)}")
 
@@ -104,12 +104,12 @@ def _check_torch(facts: Facts, gpus: int, *, pretended: bool) -> Check:
     if not gpus:
         return ok(name, "no GPUs asked for")
     if pretended:
-        return Check(name=name, state="not checked", text="GPUs of the development cluster are names")
+        return Check(name=name, state="not checked", text="the GPUs of the development cluster are only names")
     if facts.torch_gpus < gpus:
         return failed(
             name,
             f"torch sees {facts.torch_gpus} of {gpus} GPUs",
-            "install a torch that fits the node's driver; a container must be started with its GPUs (--nv)",
+            "install a torch that matches the node's driver; a container must be started with its GPUs (--nv)",
         )
     return ok(name, f"torch sees {facts.torch_gpus} GPUs")
 
@@ -136,7 +136,7 @@ def _check_scratch(facts: Facts) -> Check:
         return failed(
             "node: /tmp",
             f"temporary files cannot be written ({facts.scratch})",
-            "add to setup in the profile: export TMPDIR=, with a folder on the node that can be written",
+            "add to setup in the profile: export TMPDIR=, with a writable folder on the node",
         )
     return ok("node: /tmp", "can be written")
 
@@ -148,7 +148,7 @@ def _check_clock(facts: Facts, queued_at: float, read_at: float) -> Check:
     if least > _APART or most < -_APART:
         apart = f"at least {least:.0f} s ahead of" if least > 0 else f"at least {-most:.0f} s behind"
         return _warning(
-            "node: clock", f"{apart} the clock here", "tell the administrators: times in logs and records do not fit"
+            "node: clock", f"{apart} the clock here", "tell the administrators: times in logs and records differ"
         )
     return ok("node: clock", f"at most {max(-least, most):.0f} s from the clock here")
 
@@ -161,8 +161,8 @@ def explain_silence(visit: Visit) -> Iterator[Check]:
     if seen is not None and seen.state not in ("COMPLETED", "FAILED"):
         yield failed(
             "job",
-            f"it did not come to its end: {end}",
-            "try again if this may be chance; if memory was short, ask for more with flags in the profile",
+            f"it did not finish: {end}",
+            "try again in case it was chance; if memory was short, ask for more with flags in the profile",
         )
         return
     yield ok("job", f"it is over; {end or 'SLURM has forgotten it'}")
@@ -185,6 +185,6 @@ def explain_silence(visit: Visit) -> Iterator[Check]:
         else:
             yield failed(
                 "node: program",
-                f"it left nothing that is understood here; the job's log ends with: {tail}",
-                "install this program with what it needs for the Python of the profile",
+                f"it left no result that can be read here; the job's log ends with: {tail}",
+                "install this program and its dependencies for the Python of the profile",
             )

@@ -72,7 +72,7 @@ def _print(found: Overview, store: Path) -> None:
         print(f"  {job.label}: {job.kind}{node} {in_words(job)}".rstrip())
     if found.cut_short:
         outcomes = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in found.cut_short.items())
-        print(f"attempts that ended early, whatever came after: {outcomes}")
+        print(f"attempts that ended early, including those that were retried: {outcomes}")
     lost = [trial for trial in found.trials if trial["state"] in ("failed", "diverged")]
     for trial in lost[:_MOST_LINES]:
         failure = trial["failure"] or {}
@@ -89,17 +89,17 @@ def _print(found: Overview, store: Path) -> None:
 def _print_owner(found: Overview, store: Path) -> None:
     status, submission = found.status, found.submission
     if submission is not None and not found.finished:
-        looked = f", looked after {duration(time.time() - submission['looked'])} ago" if "looked" in submission else ""
+        looked = f", last checked {duration(time.time() - submission['looked'])} ago" if "looked" in submission else ""
         print(f"submitted to {submission['profile']}: {status.queued} queued{_reasons(submission)}{looked}")
         if not status.queued and not status.running:
             watch = command("watch", status.name, store=store)
-            print(f"no job of it runs or waits; `{watch}` carries it on")
+            print(f"none of its jobs is running or waiting; `{watch}` continues it")
     elif found.owner is not None:
         print(f"run by {found.owner}")
     elif any(status.counts[state] for state in ("waiting", "failed", "cancelled")):
         verb = "run" if submission is None else "submit"
         copy = f"sweeps/{status.name}/sweep.yaml"
-        print(f"nobody runs it; `ablate {verb}` with the sweep file goes on (a copy is {copy} in the store)")
+        print(f"not running; `ablate {verb}` with the sweep file continues it (a copy is {copy} in the store)")
 
 
 def _reasons(submission: Mapping[str, Any]) -> str:

@@ -65,7 +65,7 @@ class StageFolder:
             return None
         except Damaged as damage:
             aside = set_aside(path)
-            warn(f"{path} {damage}; it is kept as {aside.name} and the stage is done again")
+            warn(f"{path} {damage}; it is kept as {aside.name} and the stage is run again")
             return None
         return record
 
@@ -129,7 +129,7 @@ class StageFolder:
             if size != known.get("bytes"):
                 raise Damaged(f"has {size} of {known.get('bytes')} bytes of work/{name}")
             if contents and "crc32" in known and f"{checksum(self.work / name):08x}" != known["crc32"]:
-                raise Damaged(f"names work/{name}, which is not what was written")
+                raise Damaged(f"names work/{name}, whose content is not what was written")
 
 
 class Store:
@@ -144,7 +144,7 @@ class Store:
                 self.root.mkdir(parents=True, exist_ok=True)
             except FileNotFoundError as error:  # below /proc and its like
                 raise StoreError(
-                    f"{self.root}: no folder can be made there; name another with --store or ABLATE_STORE"
+                    f"{self.root}: no folder can be created there; name another with --store or ABLATE_STORE"
                 ) from error
             probe.write_bytes(b"x")
             probe.unlink()
@@ -181,7 +181,7 @@ def read_object(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # RecursionError: of brackets in brackets in brackets
         raise Damaged(f"is not JSON ({error})") from None
     if not isinstance(value, dict):
-        raise Damaged("is no JSON object")
+        raise Damaged("is not a JSON object")
     return value
 
 

@@ -56,7 +56,7 @@ class Study:
         damage = study._load()
         if damage:
             where = place.set_aside()
-            warn(f"{place.shown} {damage}; it is {where + ' and ' if where else ''}made anew from the records")
+            warn(f"{place.shown} {damage}; it is {where + ' and ' if where else ''}rebuilt from the records")
         if damage or not study._begins_with(arms):
             study._write(arms)
         study.update(arms)

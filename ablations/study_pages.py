@@ -37,7 +37,7 @@ def serve_study(place: StudyPlace, host: str, port: int) -> str:
 def _found(place: StudyPlace) -> Kept:
     kept = place.read()
     if kept is None:
-        raise BadInput(f"{place.shown}: there is no study yet; the search makes it when it starts")
+        raise BadInput(f"{place.shown}: there is no study yet; the search creates it when it starts")
     return kept
 
 

@@ -149,7 +149,7 @@ class Database:
         try:
             yield
         except KeyError as error:
-            raise StudyGone(f"{self.shown}: the study was deleted or changed by somebody ({error})") from error
+            raise StudyGone(f"{self.shown}: the study was deleted or changed by someone ({error})") from error
         except (SQLAlchemyError, StorageInternalError) as error:
             raise StudyAway(f"{self.shown}: {_reason(error)}") from error
 
@@ -234,8 +234,8 @@ def _parsed(url: str) -> URL:
         parsed = make_url(url)
     except ArgumentError:  # without the text, which may hold a password
         raise BadInput(
-            "the address of the study (--study, ABLATE_STUDY) is no URL of a database; "
-            "allowed is, for example, postgresql://USER:PASSWORD@HOST/DATABASE"
+            "the address of the study (--study, ABLATE_STUDY) is not the URL of a database; "
+            "an allowed one is, for example, postgresql://USER:PASSWORD@HOST/DATABASE"
         ) from None
     # The driver of our extra; SQLAlchemy's own choice changed with its versions.
     return parsed.set(drivername="postgresql+psycopg2") if parsed.drivername == "postgresql" else parsed

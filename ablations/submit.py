@@ -40,7 +40,7 @@ def advance_sweep(sweep: str, *, store: Path, json_output: bool, just_ended: boo
     folder = sweep_folder(sweep, store)
     about = submission_of(folder)
     if about is None:
-        raise BadInput(f"{folder.name} was not submitted to a cluster; `ablate submit` does that")
+        raise BadInput(f"{folder.name} was not submitted to a cluster; use `ablate submit` for that")
     if Path(about["code"]).resolve() != own_code():
         code = Path(about["code"])
         return advance_frozen(folder, code, store=store, json_output=json_output, just_ended=just_ended).wait()
@@ -69,12 +69,12 @@ def _print(name: str, status: Status, profile: str, store: Path) -> None:
     queued = counted(jobs, "job") if jobs else "no jobs"
     print(f"{name}: {counted(status.total, 'trial')}, {status.ended} ended; {queued} in the queue of {profile}")
     if status.unsent:
-        print(f"{status.unsent} wait outside it: {status.held_up or 'SLURM has not said yet that it took them'}")
+        print(f"{status.unsent} wait outside it: {status.held_up or 'SLURM has not confirmed them yet'}")
     watch = command("watch", name, store=store)
     if jobs or status.followed:
-        print(f"It goes on by itself. `{watch}` shows how far it is, and makes the report in the end.")
+        print(f"It continues by itself. `{watch}` shows how far it has got, and makes the report at the end.")
     elif status.unsent:
-        print(f"`{watch}`, or submitting again, hands them over when SLURM takes them.")
+        print(f"`{watch}`, or submitting again, sends them once SLURM accepts them.")
 
 
 def _code(status: Status) -> int:

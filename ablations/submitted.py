@@ -52,11 +52,11 @@ def load_submitted(folder: Path) -> Submitted:
     try:
         loaded = pickle.loads((folder / "submitted.pickle").read_bytes())
     except FileNotFoundError:
-        raise BadInput(f"{folder.name} was not submitted to a cluster; `ablate submit` does that") from None
+        raise BadInput(f"{folder.name} was not submitted to a cluster; use `ablate submit` for that") from None
     except Exception as error:  # whatever a pickle of other code raises
         raise BadInput(
-            f"{folder / 'submitted.pickle'} is of another version of the program ({error}); submit the sweep again"
+            f"{folder / 'submitted.pickle'} is from another version of the program ({error}); submit the sweep again"
         ) from None
     if not isinstance(loaded, Submitted):
-        raise BadInput(f"{folder / 'submitted.pickle'} is no submission; submit the sweep again")
+        raise BadInput(f"{folder / 'submitted.pickle'} does not hold a submission; submit the sweep again")
     return loaded

@@ -100,7 +100,7 @@ class Tracker:
     @contextmanager
     def _speaking(self) -> Iterator[None]:
         """With a client, and with MLflow's troubles in one line."""
-        advice = "; if it is damaged, delete it: it is made anew from the records" if self._owns_database else ""
+        advice = "; if it is damaged, delete it: it is rebuilt from the records" if self._owns_database else ""
         with mlflow_errors(self.uri, advice=advice):
             if self._client is None:
                 self._client = mlflow_client(self.uri)

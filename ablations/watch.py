@@ -45,10 +45,10 @@ def _watch(
         with open_display(quiet=quiet) as display:
             status = _follow(folder, store, sync, display)
     except KeyboardInterrupt:
-        print(f"No longer watched; its jobs go on. `{command('watch', folder.name, store=store)}` watches again.")
+        print(f"Stopped watching; its jobs go on. `{command('watch', folder.name, store=store)}` watches again.")
         return STOPPED
     if status is None:
-        print(f"Nobody runs {folder.name}; `{command('status', folder.name, store=store)}` says how far it is.")
+        print(f"{folder.name} is not running; `{command('status', folder.name, store=store)}` says how far it is.")
         return STOPPED
     with wait_for_sweep(Store(store), folder.name):
         summary = write_report(folder, store)

@@ -224,7 +224,7 @@ class ClusterLauncher:
             if now - self._silent_since >= _SILENCE:
                 raise LauncherError(
                     f"SLURM has not answered for {_SILENCE / 60:.0f} minutes ({seen.problem}); jobs that are in its "
-                    "queue stay there, and the same command goes on with them"
+                    "queue stay there, and the same command continues with them"
                 )
             return
         self._silent_since, self._handover.full, self._seen = None, False, seen.jobs

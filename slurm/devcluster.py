@@ -133,7 +133,7 @@ def _lost(state: str) -> bool:
 
 def _take_down(folder: Path) -> None:
     if left := end(root(folder) / "slurm.conf", patience=_JOB_PATIENCE):
-        raise DevclusterError(f"these processes do not end: {', '.join(str(process.pid) for process in left)}")
+        raise DevclusterError(f"these processes did not end: {', '.join(str(process.pid) for process in left)}")
     forget(folder)
 
 

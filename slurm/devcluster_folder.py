@@ -51,7 +51,7 @@ def link(folder: Path) -> None:
     with suppress(FileExistsError):
         name.symlink_to(folder)
     if not name.is_symlink() or name.lstat().st_uid != os.getuid() or name.readlink() != folder:
-        raise DevclusterRefused(f"{name} is in the way; it should be a link of yours to {folder}")
+        raise DevclusterRefused(f"{name} is in the way; it should be your own link to {folder}")
 
 
 def is_ours(folder: Path) -> bool:
@@ -70,7 +70,7 @@ def hold(folder: Path) -> Iterator[None]:
     """One at a time brings up or takes down; the folder is made. The lock goes with the process that has it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not is_ours(folder) and set(os.listdir(folder)) - {_LOCK}:
-        raise DevclusterRefused(f"{folder} has other things in it; name a folder that is empty or not there")
+        raise DevclusterRefused(f"{folder} contains other files; name a folder that is empty or does not exist")
     with (folder / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

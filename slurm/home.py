@@ -53,8 +53,8 @@ class Home:
             return
         if noted["user"] != os.getuid():
             raise LauncherError(
-                f"the jobs in {self.folder} are those of the user with the number {noted['user']}, and this one "
-                f"(number {os.getuid()}) may not see them; only that user can carry the sweep on"
+                f"the jobs in {self.folder} belong to the user with ID {noted['user']}, and this user "
+                f"(ID {os.getuid()}) may not see them; only that user can continue the sweep"
             )
         if noted["cluster"] == os.environ.get("SLURM_CLUSTER_NAME"):  # in a job
             return

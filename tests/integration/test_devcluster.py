@@ -268,7 +268,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     skip_without_packages(accounting=False)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine").touch()
-    with pytest.raises(DevclusterRefused, match="other things"):
+    with pytest.raises(DevclusterRefused, match="other files"):
         devcluster.up(tmp_path)
     assert not devcluster.down(tmp_path)
     assert (tmp_path / "run" / "mine").exists()

@@ -121,7 +121,7 @@ def test_a_good_node():
 @pytest.mark.parametrize(
     ("change", "name", "state", "says"),
     [
-        ({"token": "other"}, "node: store", "failed", "does not read"),
+        ({"token": "other"}, "node: store", "failed", "does not see"),
         ({"broken": {"torch": "ImportError: x"}}, "node: packages", "failed", "ImportError: x"),
         ({"packages": {"torch": "2.12"}}, "node: packages", "warning", "torch 2.12, here 2.11"),
         ({"source": "other"}, "node: program", "failed", "/there"),
@@ -164,7 +164,7 @@ ENDED = Word(restart=0, exit_code=1)
             "node: program",
             "No module named slurm",
         ),
-        (None, ENDED, "doctor: Python 3.12.0 True\n", "node: program", "nothing that is understood"),
+        (None, ENDED, "doctor: Python 3.12.0 True\n", "node: program", "no result that can be read"),
     ],
 )
 def test_a_job_that_left_no_facts_is_explained_by_how_far_it_came(state, word, log, name, says):

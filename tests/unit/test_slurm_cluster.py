@@ -533,7 +533,7 @@ def test_jobs_of_another_cluster_or_user_are_not_looked_for_here(tmp_path, monke
         launch(tmp_path, slurm).inherited()
     monkeypatch.setenv("SLURM_CLUSTER_NAME", "first")
     monkeypatch.setattr("os.getuid", lambda: 4711)
-    with pytest.raises(LauncherError, match="number 4711"):
+    with pytest.raises(LauncherError, match="ID 4711"):
         launch(tmp_path, slurm).inherited()
     assert len(load_batches(tmp_path / "cluster")) == 1
 
