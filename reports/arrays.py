@@ -53,5 +53,5 @@ def _header(content: bytes) -> tuple[tuple[int, ...], np.dtype]:
         raise ValueError("not an array in version 1.0 of NumPy's format")
     shape, fortran, dtype = npy.read_array_header_1_0(stream)
     if (fortran and len(shape) > 1) or dtype.hasobject:
-        raise ValueError(f"an array of {dtype} that cannot be read as it lies")
+        raise ValueError(f"an array of {dtype} that cannot be read directly")
     return shape, dtype

@@ -39,14 +39,14 @@ def _build(records: SweepRecords, *, output: Path, images: bool) -> dict[str, An
     try:
         if not is_free(output):
             raise ReportError(
-                f"{output}: this folder has files that are no report's, and a report would write over some of them; "
-                "name a new or an empty folder with --output"
+                f"{output}: this folder has files that are not part of a report, and one would overwrite some of them; "
+                "name a new or empty folder with --output"
             )
         return write_report(records, output=output, images=images, digest=digest)
     except OSError as error:
         raise CannotWrite(
             f"{error.filename or output}: the report cannot be written ({error.strerror}); "
-            "make room or make it writable, or name another folder with --output"
+            "free some space or make it writable, or name another folder with --output"
         ) from error
 
 

@@ -184,7 +184,7 @@ class Results:
             problem = str(error)
         if problem:
             where = f"evaluate/{trial.evaluation}"
-            advice = f"if `ablate run` does not do it again, remove the folder {where} from the store first"
+            advice = f"if `ablate run` does not redo it, remove the folder {where} from the store first"
             return replace(trial, state="unreadable", problem=f"{where}/work/{SCORES}: {problem}; {advice}")
         for name, array in table.items():
             if name.endswith("/ids"):

@@ -73,7 +73,7 @@ def read_records(folder: Path, *, store: Path) -> SweepRecords:
     plan, problem = reader.read(folder / "plan.json")
     if plan is None:
         raise ReportError(
-            f"{folder / 'plan.json'}: {problem or 'not there'}; a report is made of a sweep that was planned: "
+            f"{folder / 'plan.json'}: {problem or 'not there'}; a report needs a sweep that was planned: "
             "run `ablate run SWEEP.yaml` first, or name the store with --store"
         )
     stages: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -103,7 +103,7 @@ def _trial(
     if record is not None and state not in STATES:
         problem = f"record.json: unknown state {state!r}"
     if state == "done" and ("evaluate", planned["key"]) not in stages:
-        problem = f"done, but evaluate/{planned['key']}/record.json is missing or damaged; `ablate run` does it again"
+        problem = f"done, but evaluate/{planned['key']}/record.json is missing or damaged; `ablate run` redoes it"
     return Trial(
         key=planned["key"],
         arm=planned["arm"],
