@@ -10,6 +10,7 @@ from ablations.choice import chosen_trials
 from ablations.errors import OK, STOPPED, BadInput
 from ablations.folder import sweep_folder
 from ablations.invocation import command
+from ablations.labels import counted
 from ablations.overview import Overview, read_overview
 from ablations.stop_request import request_stop
 from ablations.store import store_errors
@@ -31,11 +32,11 @@ def cancel(sweep: str, trials: Sequence[str], *, store: Path, kill: bool, yes: b
         raise BadInput(f"no job of {folder.name} is running or waiting")
     chosen = {trial["key"] for trial in chosen_trials(found, trials, states=("running", "waiting"))} if trials else None
     jobs = jobs if chosen is None else len(chosen)
-    what = "jobs" if chosen is None else "trials"
+    what = "job" if chosen is None else "trial"
     if jobs > _ASK_ABOVE and not yes:
         if not sys.stdin.isatty():
-            raise BadInput(f"this would end {jobs} {what}; --yes confirms it")
-        if input(f"End {jobs} {what} of {folder.name}? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise BadInput(f"this would end {counted(jobs, what)}; --yes confirms it")
+        if input(f"End {counted(jobs, what)} of {folder.name}? [y/N] ").strip().lower() not in ("y", "yes"):
             return STOPPED
     with store_errors(store):
         for trial in [None] if chosen is None else sorted(chosen):
@@ -50,13 +51,14 @@ def cancel(sweep: str, trials: Sequence[str], *, store: Path, kill: bool, yes: b
             break
         time.sleep(0.5)
     if json_output:
-        document = {"name": folder.name, what: jobs, "left": left, "states": dict(found.status.counts)}
+        document = {"name": folder.name, f"{what}s": jobs, "left": left, "states": dict(found.status.counts)}
         print(json.dumps(document))
     else:
         again = command("submit" if found.submission else "run", "FILE", store=store)
         rest = f"; {left} have not ended yet" if left else ""
         said = "ended" if chosen is None else "given up"
-        print(f"{jobs - left} {what} of {folder.name} {said}{rest}. What is finished is kept; `{again}` continues.")
+        print(f"{counted(jobs - left, what)} of {folder.name} {said}{rest}.", end=" ")
+        print(f"What is finished is kept; `{again}` continues.")
     return STOPPED if left else OK
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from ablations.background_sync import BackgroundSync
 from ablations.errors import OK, STOPPED, STORE_UNUSABLE, TRIALS_FAILED, StoreError
 from ablations.invocation import command
+from ablations.labels import counted
 from ablations.snapshot import Status
 from ablations.store import Damaged, Store, Warn, read_object
 from ablations.summary import print_summary, summary_console
@@ -98,13 +99,13 @@ def say_end(
         console.print(f"Dashboard: {dashboard}", soft_wrap=True, highlight=False, markup=False)
     if status.problem:
         print(
-            f"ablate: {status.problem}; {status.counts['waiting']} trials were not tried. "
+            f"ablate: {status.problem}; {counted(status.counts['waiting'], 'trial')} not tried. "
             f"`{command('logs', status.name, store=store)}` shows the failures; "
             "run the same command again once the cause is fixed",
             file=sys.stderr,
         )
     if stopped:
-        left = [f"{waiting} trials are left"] * bool(waiting) + [f"{cancelled} were cancelled"] * bool(cancelled)
+        left = [f"{counted(waiting, 'trial')} left"] * bool(waiting) + [f"{cancelled} cancelled"] * bool(cancelled)
         print(f"Stopped: {' and '.join(left)}; run or submit the sweep again to continue.", file=sys.stderr)
     if failed or status.problem:
         return TRIALS_FAILED

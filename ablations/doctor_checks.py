@@ -46,7 +46,7 @@ def check_partition(profile: Profile, partitions: Sequence[Partition]) -> Check:
     name, known = "partition", [one.name for one in partitions]
     wanted = wanted_partitions(profile, partitions)
     if profile.partition is None and not wanted:
-        return failed(name, "the cluster has no default partition", f"write partition: one of {', '.join(known)}")
+        return failed(name, "the cluster has no default partition", f"set partition to one of {', '.join(known)}")
     for one in (profile.partition or "").split(",") if profile.partition else ():
         if one not in known:
             near = nearest(one, known)

@@ -10,6 +10,7 @@ from typing import Any
 from ablations.ended import read_ended
 from ablations.errors import OK, BadInput, nearest
 from ablations.folder import sweep_folder
+from ablations.invocation import command
 from ablations.mlflow_access import mlflow_client, mlflow_errors
 from ablations.tracking import Tracker
 
@@ -64,9 +65,10 @@ def _chosen(folder: Path, plan: Mapping[str, Any], key: str | None) -> Mapping[s
         if len(found) != 1:
             close = nearest(key, [*names, *names.values()])
             trouble = "several finished trials match" if found else "no finished trial has this key or ARM:SEED"
+            listing = command("logs", plan["name"], store=folder.parent.parent)
             raise BadInput(
-                f"{key}: {trouble}; "
-                f"`ablate logs {plan['name']}` lists them" + (f"; did you mean {close}?" if close else "")
+                f"{key}: {trouble}; `{listing}` lists trials with their keys"
+                + (f"; did you mean {close}?" if close else "")
             )
         return found[0]
     scored = [trial for trial in done if ended[trial["key"]].get("objective") is not None]

@@ -69,7 +69,8 @@ def _print(name: str, status: Status, profile: str, store: Path) -> None:
     queued = counted(jobs, "job") if jobs else "no jobs"
     print(f"{name}: {counted(status.total, 'trial')}, {status.ended} ended; {queued} in the queue of {profile}")
     if status.unsent:
-        print(f"{status.unsent} wait outside it: {status.held_up or 'SLURM has not confirmed them yet'}")
+        why = status.held_up or "SLURM has not confirmed them yet"
+        print(f"{counted(status.unsent, 'job')} waiting outside it: {why}")
     watch = command("watch", name, store=store)
     if jobs or status.followed:
         print(f"It continues by itself. `{watch}` shows how far it has got, and makes the report at the end.")

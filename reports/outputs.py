@@ -43,6 +43,8 @@ _MARK = "ablation report</title>"
 
 def is_free(output: Path) -> bool:
     """Whether a report may go here: the folder is new, empty, or a report's, be it one whose writing was cut short."""
+    if _PAGE in _listed(output):
+        return True
     try:
         with (output / _PAGE).open(encoding="utf-8", errors="replace") as page:
             return _MARK in page.read(10_000)

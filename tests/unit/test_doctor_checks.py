@@ -47,7 +47,7 @@ def test_partitions(partition, state, says):
 
 def test_the_nearest_partition_is_advised_and_one_must_be_named_where_there_is_no_default():
     assert check_partition(Profile(partition="gpv"), [CPU, GPU]).advice == "write partition: gpu"
-    assert check_partition(Profile(), [GPU, CLOSED]).advice == "write partition: one of gpu, old"
+    assert check_partition(Profile(), [GPU, CLOSED]).advice == "set partition to one of gpu, old"
 
 
 @pytest.mark.parametrize(
