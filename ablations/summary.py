@@ -61,10 +61,10 @@ def _print_differences(summary: Mapping[str, Any], console: Console) -> None:
     differing = summary["significant"]
     baseline = escape(str(summary["baseline"]))
     if not summary["comparable"]:
-        console.print(f"Nothing can be compared with the baseline ({baseline}): it has no scores, or it alone has.")
+        console.print(f"Nothing can be compared with the baseline ({baseline}): it, or every other arm, has no scores.")
         return
     if not summary["tested"]:
-        console.print(f"Nothing is claimed yet beside the baseline ({baseline}): one seed of several is not enough.")
+        console.print(f"Nothing is claimed yet against the baseline ({baseline}): one seed of several is not enough.")
         return
     if not differing:
         console.print(f"No arm differs significantly from the baseline ({baseline}).")

@@ -59,7 +59,7 @@ def warnings(found: Provenance, trials: Sequence[Trial]) -> list[str]:
     if len(found.commits) > 1:
         said.append(f"Compared trials were made by different code: {_counted(found.commits)} (stages each).")
     elif any("changes" in commit for commit in found.commits):
-        said.append("The code had changes that are in no commit when the trials ran.")
+        said.append("The code had uncommitted changes when the trials ran.")
     for kind, meanings in found.meanings.items():
         if len(meanings) > 1:
             said.append(f"Compared trials have {kind} stages of different meaning: version {_counted(meanings)}.")
@@ -71,8 +71,8 @@ def warnings(found: Provenance, trials: Sequence[Trial]) -> list[str]:
     lost = Counter(trial.state for trial in trials if trial.state not in ("done", "missing"))
     if lost:
         said.append(
-            f"Without scores: {_counted(lost)}. Means of their arms are over the remaining seeds and flatter "
-            "an arm that fails for some."
+            f"Without scores: {_counted(lost)}. The means of their arms are over the remaining seeds, "
+            "which flatters an arm that fails on some."
         )
     missing = sum(trial.state == "missing" for trial in trials)
     if missing:
