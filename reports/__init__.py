@@ -1,1 +1,1 @@
-"""Records to tidy frame, statistics, figures, tables and one HTML page."""
+"""Turns a sweep's records into a tidy frame, statistics, figures, tables and one HTML page."""

@@ -1,8 +1,8 @@
-"""What the report says in numbers: every arm's means, the differences to the baseline, the effect of every axis.
+"""What the report says in numbers: every arm's means, the differences from the baseline, the effect of every axis.
 
-Comparisons are paired: the same seeds and the same items on both sides, or the seeds and items that both have. Within
-one measure the p-values of all arms are adjusted by Holm. A null result is only called one where it was tested
-(``equivalent``): a large p alone is ``unclear``.
+Comparisons are paired: the same seeds and the same items on both sides, or those that both sides have. Within one
+measure the p-values of all arms are adjusted by Holm. Only a tested null result is called one (``equivalent``): a large
+p alone is ``unclear``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from reports.statistics import Estimate, are_equivalent, estimates, holm, p_valu
 
 Key = TypeVar("Key")
 Contrast = Mapping[str, float]
-"""Weights by arm key that come to zero: one arm minus another, or a difference of differences."""
+"""Weights by arm key that sum to zero: one arm minus another, or a difference of differences."""
 
 LEVEL = 0.05
 
@@ -33,11 +33,11 @@ class Difference:
     verdict: str
     """``higher``, ``lower`` (adjusted p below 0.05), ``equivalent`` (within the margin), or ``unclear``."""
     within: bool
-    """Whether it is within the sweep's margin of zero by two one-sided tests, higher or lower though it may be."""
+    """Whether it is within the sweep's margin of zero by two one-sided tests, whatever the verdict."""
     margin: float
     """That margin, in stored units."""
     contrasts: int
-    """That are averaged in it: 1 for an arm against another."""
+    """Number of contrasts averaged in it: 1 for one arm against another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +45,11 @@ class Paired:
     """Paired differences of scores."""
 
     tables: Sequence[np.ndarray]
-    """For each task (seeds, items), in stored units."""
+    """One table (seeds, items) per task, in stored units."""
     bounds: tuple[float, float] | None
     """Least and largest possible entry."""
     contrasts: int = 1
-    """That were averaged."""
+    """Number of contrasts averaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class AxisEffect:
 
     @property
     def pairs(self) -> int:
-        """Pairs of arms that are averaged, of those planned: 1 in a one-at-a-time design."""
+        """Number of pairs of arms averaged, out of those planned: 1 in a one-at-a-time design."""
         return max((one.contrasts for one in self.differences.values()), default=0)
 
 
@@ -76,7 +76,7 @@ class Analysis:
     means: Mapping[tuple[str, str], Estimate]
     """By (arm key, measure key); arms without a scored trial are not here."""
     differences: Mapping[tuple[str, str], Difference]
-    """To the baseline arm, by (arm key, measure key); empty without a scored baseline."""
+    """Differences from the baseline arm, by (arm key, measure key); empty without a scored baseline."""
     axis_effects: tuple[AxisEffect, ...]
     """For the headline measures, by axis and value in the order of the plan."""
 
@@ -105,7 +105,7 @@ def analyse(results: Results) -> Analysis:
 
 
 def reference_values(results: Results) -> dict[str, str]:
-    """Per axis the value others are compared with: the baseline's, or the first in the plan where there is none."""
+    """For each axis, the value that others are compared with: the baseline's, or the plan's first where it has none."""
     baseline = results.baseline
     references = {}
     for axis in results.plan["axes"]:
@@ -117,10 +117,10 @@ def reference_values(results: Results) -> dict[str, str]:
 
 
 def compare(results: Results, contrasts: Mapping[Key, Sequence[Contrast]], measure: Measure) -> dict[Key, Difference]:
-    """For each key the mean of its ``usable`` contrasts at a measure; p is adjusted over the keys by Holm.
+    """For each key, the mean of its ``usable`` contrasts at a measure; p is adjusted over the keys by Holm.
 
-    A key without any is not in the answer. The seeds of a key are those that all its arms have. Where only one is left
-    of several that were planned nothing is claimed: p is not a number. One seed is never alike: it cannot know that.
+    A key without any is left out. The seeds of a key are those that all its arms have. Where only one of several
+    planned seeds is left, nothing is claimed: p is NaN. One seed is never ``equivalent``: it cannot show that.
     """
     used = {key: usable(results, parts, measure) for key, parts in contrasts.items()}
     paired = {key: _paired(results, parts, measure) for key, parts in used.items() if parts}
@@ -128,7 +128,7 @@ def compare(results: Results, contrasts: Mapping[Key, Sequence[Contrast]], measu
 
 
 def judged(results: Results, paired: Mapping[Key, Paired]) -> dict[Key, Difference]:
-    """What is claimed of each: p is adjusted over all of them by Holm."""
+    """The difference and verdict for each; p is adjusted over all of them by Holm."""
     found = estimates([one.tables for one in paired.values()], bounds=[one.bounds for one in paired.values()])
     raw = p_values(found)
     raw = [nan if one.seeds < min(2, results.planned_seeds) else p for one, p in zip(found, raw, strict=True)]
@@ -154,10 +154,10 @@ def judged(results: Results, paired: Mapping[Key, Paired]) -> dict[Key, Differen
 
 
 def usable(results: Results, contrasts: Sequence[Contrast], measure: Measure) -> list[Contrast]:
-    """The contrasts that can be averaged: all of whose arms have scores, at seeds that all of them share.
+    """The contrasts that can be averaged: those whose arms all have scores, at seeds shared by all of them.
 
-    One that would leave fewer than two seeds to the others is left out: without two nothing is known of another
-    training, and failed trials of a few arms must not take that from all.
+    A contrast that would leave the others fewer than two seeds is dropped: with fewer than two, nothing is known about
+    another training, and failed trials of a few arms must not have that effect on all.
     """
     seeds = [set.intersection(*(set(results.done(arm, measure)) for arm in contrast)) for contrast in contrasts]
     needed = min(2, max(map(len, seeds), default=0))
@@ -194,14 +194,14 @@ def _axis_effects(results: Results) -> list[AxisEffect]:
 
 
 def _strata(results: Results, arm: Arm, measure: Measure) -> list[np.ndarray]:
-    """Of all scored trials of an arm, by seed; none without any."""
+    """Score tables of all scored trials of an arm, ordered by seed; empty without any."""
     trials = results.done(arm.key, measure)
     return results.strata([trials[seed] for seed in sorted(trials)], measure) if trials else []
 
 
 def _paired(results: Results, contrasts: Sequence[Contrast], measure: Measure) -> Paired | None:
-    """The mean over contrasts that are usable together, for each seed and item that all their arms have. ``None``
-    where no item of a task is shared."""
+    """The mean over contrasts that are usable together, for each seed and item that all their arms have. ``None`` where
+    a task has no shared item."""
     weights: dict[str, float] = {}
     for contrast in contrasts:
         for arm, weight in contrast.items():

@@ -1,4 +1,4 @@
-"""One call makes a sweep's report, or finds that the one there is up to date, which needs no heavy import."""
+"""One call makes a sweep's report, or finds that the existing one is up to date, which needs no heavy imports."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def _build(records: SweepRecords, *, output: Path, images: bool) -> dict[str, An
     present = _present(output, digest, images=images)
     if present is not None:
         return present
-    from reports.outputs import is_free, write_report  # here: it brings pandas and plotly
+    from reports.outputs import is_free, write_report  # imported here because it loads pandas and plotly
 
     try:
         if not is_free(output):
@@ -51,7 +51,7 @@ def _build(records: SweepRecords, *, output: Path, images: bool) -> dict[str, An
 
 
 def _present(output: Path, digest: str, *, images: bool) -> dict[str, Any] | None:
-    """The summary of the report that is there, if it is whole and made of the same records by the same program."""
+    """The summary of the existing report, if it is complete and was made from the same records by the same program."""
     try:
         summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
         current = summary["digest"] == digest and all((output / name).exists() for name in summary["files"])

@@ -1,7 +1,7 @@
 """Which figures a report has, with their captions, and the paper's own beside them.
 
-The paper's layouts come by themselves where the sweep has their axes; ``figures`` of a sweep chooses among them
-instead, and a figure that was asked for and cannot be drawn says why.
+The paper's layouts are included automatically where the sweep has their axes, unless its ``figures`` chooses among
+them; a figure that was asked for but cannot be drawn says why.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ class _Kind:
 
     draw: Callable[[Analysis], Figure]
     fits: Callable[[Analysis], bool]
-    """Whether it comes by itself."""
+    """Whether it is included without being asked for."""
     caption: str
     adapts: bool = True
     """Whether it takes the page's colours; those in the paper's style stay black on white."""
@@ -141,7 +141,7 @@ _OTHERS: dict[str, _Kind] = {
 
 
 def chosen_figures(analysis: Analysis, beside: Beside) -> list[PageFigure]:
-    """Those of the paper that the sweep chooses, or has the axes for; and all others that it has anything for."""
+    """The paper's figures that the sweep chooses, or else has the axes for, and all other figures that fit it."""
     asked = list(dict.fromkeys(analysis.results.plan["figures"]))
     figures = []
     for name in asked or [name for name, kind in _PAPERS.items() if kind.fits(analysis)]:
@@ -162,7 +162,7 @@ def _drawn(analysis: Analysis, name: str, kind: _Kind) -> PageFigure:
 
 
 def _with_published(analysis: Analysis, figure: PageFigure, beside: Beside) -> PageFigure:
-    """With what the paper published in the same layout, where it did."""
+    """The figure with what the paper published in the same layout, if anything."""
     if figure.figure is None:
         return figure
     published = beside.published
@@ -181,7 +181,7 @@ def _with_published(analysis: Analysis, figure: PageFigure, beside: Beside) -> P
     blocks = [block for block in published.blocks if block.figure == figure.name]
     if not blocks:
         return figure
-    # of Fig. 5 the panels that the sweep repeats, else all
+    # of Fig. 5 only the panels that the sweep repeats, if any; else all
     shown = [block for block in blocks if block in beside.repeated] or blocks
     drawn = published_figure(shown, beside=[trace.name for trace in figure.figure.data if trace.showlegend])
     return replace(figure, published=drawn, published_caption=_caption([block.provenance for block in shown]))

@@ -1,5 +1,5 @@
-"""How arms learned, from the spools that finished trainings left: the loss by step, and the scores on validation items
-that a training with ``evaluation.every`` takes on its way."""
+"""How arms learned, from the spools of finished trainings: the loss by step, and the scores on validation items that a
+training with ``evaluation.every`` takes along the way."""
 
 import json
 from collections import defaultdict
@@ -12,19 +12,19 @@ from reports.frame import Arm, Results
 
 EVERY = "evaluation.every"
 _POINTS = 60
-"""Steps shown of a curve; the losses between two of them are averaged."""
+"""Most points of a loss curve; the losses between two points are averaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One number of one arm's trainings, at steps that all its seeds have."""
+    """One metric of an arm's trainings, at the steps that all its seeds have."""
 
     arm: Arm
     steps: tuple[int, ...]
     mean: tuple[float, ...]
     """Over the seeds."""
     low: tuple[float, ...]
-    """Of the seeds, the least; and the most."""
+    """Least value over the seeds; ``high`` is the greatest."""
     high: tuple[float, ...]
     seeds: int
 
@@ -36,7 +36,7 @@ def learning_curves(results: Results, *, most: int) -> list[Curve]:
 
 
 def score_curves(results: Results, *, most: int) -> dict[str, list[Curve]]:
-    """By headline measure, in stored units: the scores on the way of the first ``most`` arms that have them."""
+    """By headline measure, in stored units: the scores during training of the first ``most`` arms that have them."""
     found: dict[str, list[Curve]] = {measure.key: [] for measure in results.headline}
     every = leaves(results.plan.get("base") or {}, whole=()).get(EVERY)
     for arm in _in_order(results):
@@ -53,7 +53,7 @@ def score_curves(results: Results, *, most: int) -> dict[str, list[Curve]]:
 
 
 def _in_order(results: Results) -> list[Arm]:
-    """The baseline first."""
+    """The arms, the baseline first."""
     return sorted(results.arms, key=lambda arm: not arm.baseline)
 
 
@@ -67,7 +67,7 @@ def _spools(results: Results, arm: Arm) -> list[Path]:
 
 
 def _curve(arm: Arm, trainings: Sequence[Mapping[int, float]]) -> Curve | None:
-    """Of trainings that each give a number by step; those without any are left out."""
+    """The curve of trainings that each map steps to numbers; empty ones are left out."""
     known = [training for training in trainings if training]
     if not known:
         return None
@@ -84,7 +84,7 @@ def _curve(arm: Arm, trainings: Sequence[Mapping[int, float]]) -> Curve | None:
 
 
 def _binned(points: Iterator[tuple[int, float]]) -> dict[int, float]:
-    """The mean of each part of a training, by its last step."""
+    """The mean loss of each stretch of a training, by the last step of the stretch."""
     losses = list(points)
     last = max((step for step, _ in losses), default=0)
     width = max(1, -(-last // _POINTS))

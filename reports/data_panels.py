@@ -1,4 +1,4 @@
-"""The data figures of several sweeps as the panels of one, as MM1's Fig. 5 has them. From a shell:
+"""The data figures of several sweeps as the panels of one figure, as in MM1's Fig. 5. From a shell:
 
 python -m reports.data_panels FOLDER... --output figure.png
 """

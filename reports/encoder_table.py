@@ -18,7 +18,7 @@ _SHOWN = (OBJECTIVE, RESOLUTION, SOURCE, "encoder.width", "encoder.layers", "ima
 
 
 def encoder_table(analysis: Analysis) -> Table | None:
-    """``None`` where no axis sets anything of the encoder."""
+    """The table, or ``None`` where no axis sets a key of the encoder."""
     results = analysis.results
     axes = [axis for axis in results.plan["axes"] if not set(axis["keys"]) <= set(_SHOWN)]
     if not any(key.startswith("encoder.") for axis in results.plan["axes"] for key in axis["keys"]):
@@ -65,7 +65,7 @@ def encoder_table(analysis: Analysis) -> Table | None:
 
 
 def _cell(analysis: Analysis, arm: Arm, measure: Any) -> Cell:
-    """Without its verdict, which the table of arms has."""
+    """The score without its verdict, which the table of arms shows."""
     return replace(score_cell(analysis, arm, measure), verdict="", p=None)
 
 

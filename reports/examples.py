@@ -10,7 +10,7 @@ from reports.frame import Arm, Results
 from reports.records import Trial
 
 ITEMS = 3
-"""Items per task, the first of the evaluation."""
+"""Items shown per task: the first of the evaluation."""
 ARMS = 5
 """Arms shown, the baseline first."""
 
@@ -19,7 +19,8 @@ ARMS = 5
 class Answer:
     text: str
     right: bool | None
-    """Whether the task's leading metric gave it at least half; ``None`` for CIDEr-D and where there is no answer."""
+    """Whether it scores at least 0.5 by the task's leading metric; ``None`` for CIDEr-D and where there is no
+    answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def examples(results: Results) -> list[Example]:
 
 
 def _questions(results: Results, trials: Sequence[Trial]) -> dict[tuple[str, str], tuple[Part, ...]]:
-    """By task and item, of the first trial that kept them."""
+    """The questions by task and item, from the first trial that kept them."""
     for trial in trials:
         try:
             path = results.records.work("evaluate", trial.evaluation) / "questions.jsonl"
@@ -83,7 +84,7 @@ def _questions(results: Results, trials: Sequence[Trial]) -> dict[tuple[str, str
 
 def _part(part: Mapping[str, str]) -> Part:
     if "png" in part:
-        base64.b64decode(part["png"], validate=True)  # it goes into an address
+        base64.b64decode(part["png"], validate=True)  # checked because it goes into an address
         return Part(picture=f"data:image/png;base64,{part['png']}")
     return Part(text=part["text"])
 
@@ -93,7 +94,7 @@ def _name(arm: Arm) -> str:
 
 
 def _wanted(results: Results, trial: Trial) -> Iterator[tuple[dict[str, Any], bool | None]]:
-    """The lines of a trial's predictions that are shown and whether they are right; none where the file is missing."""
+    """The predictions of a trial that are shown, each with whether it is right; none where the file is missing."""
     result = results.records.stages["evaluate", trial.evaluation]["result"]
     shots = [score["shots"] for score in result["scores"]]
     seen: dict[tuple[str, int], int] = {}

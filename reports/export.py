@@ -1,4 +1,4 @@
-"""Figures as PNG, SVG and PDF files, through Kaleido and a Chrome or Chromium, all in one start of the browser."""
+"""Figures as PNG, SVG and PDF files, made by Kaleido with Chrome or Chromium, which is started once for all of them."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ _PNG_SCALE = 2
 
 
 def missing_browser() -> str:
-    """One sentence that says what to install for images, or nothing where a browser is there."""
+    """A sentence that says what to install for images, or an empty string where there is a browser."""
     from choreographer.browsers.chromium import Chromium
 
     if Chromium.find_browser(skip_local=False) is None:
@@ -37,7 +37,7 @@ def write_images(images: "Mapping[Path, Figure]") -> None:
         raise ReportError(problem)
     import kaleido
 
-    logging.getLogger("choreographer").setLevel(logging.CRITICAL)  # tracebacks of what it goes on from by itself
+    logging.getLogger("choreographer").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it recovers from
     jobs: list[dict[str, Any]] = []
     for path, figure in images.items():
         suffix = path.suffix.removeprefix(".")

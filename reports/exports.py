@@ -1,6 +1,6 @@
 """Everything that a report shows as frames for other programs, each written as CSV and as Parquet.
 
-Numbers are in stored units (fractions, CIDEr-D as it is), published ones in points as printed; p that is not known is
+Numbers are in stored units (fractions; CIDEr-D as it is), published numbers in points as printed; an unknown p is
 empty.
 """
 
@@ -31,7 +31,8 @@ def frames(
     beside: Beside,
     verdicts: Sequence[Verdict],
 ) -> dict[str, pd.DataFrame]:
-    """By file name without its ending. ``shares`` are by measure key. What the sweep has nothing of is left out."""
+    """The frames by file name without suffix. ``shares`` is by measure key. Empty frames other than ``scores`` and
+    ``differences`` are left out."""
     found = {
         "scores": analysis.results.frame,
         "differences": _differences(analysis),
@@ -77,7 +78,7 @@ def _difference(difference: Difference | None, measure: str) -> tuple[object, ..
 
 
 def _differences(analysis: Analysis) -> pd.DataFrame:
-    """Every difference to the baseline."""
+    """Every difference from the baseline."""
     labels = {arm.key: arm.label for arm in analysis.results.arms}
     rows = [
         (arm, labels[arm], *_difference(difference, key)) for (arm, key), difference in analysis.differences.items()
@@ -95,7 +96,7 @@ def _effects(analysis: Analysis) -> pd.DataFrame:
 
 
 def _shots(gains: Mapping[Step, Mapping[str, Difference]], analysis: Analysis) -> pd.DataFrame:
-    """By how much an arm is higher at more shots than at fewer."""
+    """How much higher an arm scores at more shots than at fewer."""
     labels = {arm.key: arm.label for arm in analysis.results.arms}
     rows = [
         (arm, labels[arm], few.key, *_difference(difference, more.key))
@@ -106,7 +107,7 @@ def _shots(gains: Mapping[Step, Mapping[str, Difference]], analysis: Analysis) -
 
 
 def _interactions(crossed: Sequence[Interaction], measures: Sequence[Measure]) -> pd.DataFrame:
-    """All of them: the table on the page is cut."""
+    """All interactions; the table on the page is cut."""
     rows = [
         (*one.axes, *one.values, *one.references, *_difference(one.differences[measure.key], measure.key))
         for one in crossed
