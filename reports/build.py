@@ -34,7 +34,7 @@ def _build(records: SweepRecords, *, output: Path, images: bool) -> dict[str, An
     present = _present(output, digest, images=images)
     if present is not None:
         return present
-    from reports.outputs import is_free, write_report  # imported here because it loads pandas and plotly
+    from reports.outputs import is_free, write_report  # here, because it loads pandas and plotly
 
     try:
         if not is_free(output):

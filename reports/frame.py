@@ -22,7 +22,7 @@ CIDER = "cider_d"
 """The one metric that is not a fraction."""
 
 POINT = 0.01
-"""A point in stored units, of fractions and of CIDEr-D, which the paper shows a hundredfold."""
+"""One point in stored units, for fractions and for CIDEr-D, which the paper shows times 100."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +71,16 @@ class Arm:
     values: Mapping[str, str]
     """Label of its value on each axis."""
     settings: Mapping[str, Any]
-    """Dotted configuration keys that the sweep sets."""
+    """What the sweep sets, by dotted configuration key."""
     varied: tuple[str, ...]
     """Axes on which it differs from the baseline."""
     baseline: bool
     parameters: int | None
-    """Of the trained model; ``None`` in a plan that does not say."""
+    """Parameters of the trained model; ``None`` where the plan does not say."""
     operations: float | None
     """Floating-point operations to train it once, its encoder included, as computed by the plan."""
     decoder_parameters: int | None
-    """Of the decoder without embeddings."""
+    """Parameters of the decoder without embeddings."""
 
 
 class Results:
@@ -99,7 +99,7 @@ class Results:
         self._tables: dict[str, dict[str, np.ndarray]] = {}
         self._ids: dict[bytes, np.ndarray] = {}
         self._names: dict[str, Mapping[str, Sequence[str]]] = {}
-        """Of arrays, by a measure's key."""
+        """Names of arrays by task, by measure key."""
         self._done: dict[tuple[str, str], Mapping[int, Trial]] = {}
         self.all_trials = tuple(self._load(trial) if trial.state == "done" else trial for trial in records.trials)
         """Every planned trial, finished or not, in the order of the plan."""
@@ -117,7 +117,7 @@ class Results:
 
     @cached_property
     def planned_seeds(self) -> int:
-        """Most seeds of any arm in the plan."""
+        """Largest number of planned seeds of any arm."""
         return max((len(trials) for trials in self._by_arm.values()), default=0)
 
     def trials(self, arm: str) -> Sequence[Trial]:
@@ -125,7 +125,7 @@ class Results:
         return self._by_arm.get(arm, [])
 
     def done(self, arm: str, measure: Measure | None = None) -> Mapping[int, Trial]:
-        """An arm's scored trials by seed; with a measure, those whose evaluation has all of it."""
+        """An arm's scored trials by seed; with a measure, those whose evaluation has every part of it."""
         place = (arm, measure.key if measure else "")
         if place not in self._done:
             self._done[place] = {
@@ -136,9 +136,9 @@ class Results:
         return self._done[place]
 
     def strata(self, trials: Sequence[Trial], measure: Measure) -> list[np.ndarray]:
-        """Per task of the measure a table (trials, items) over the items that all the trials answered.
+        """For each task of the measure, a table (trials, items) over the items that all the trials answered.
 
-        A task none of whose items is common to all trials gives a table without columns.
+        A task without items common to all trials gives a table without columns.
         """
         tables, found = [], [self._tables[trial.key] for trial in trials]
         for task, names in self._arrays(measure).items():
@@ -169,9 +169,9 @@ class Results:
         return self.records.stages["evaluate", trial.evaluation]["result"]
 
     def _load(self, trial: Trial) -> Trial:
-        """Read the items' scores of a trial; the trial as ``unreadable`` where its files do not hold what they must.
+        """Read a trial's item scores; returns it as ``unreadable`` where they are missing, damaged or not finite.
 
-        Lists of ids that are equal are kept once, so that ``is`` tells whether two trials answered the same items.
+        Equal lists of ids are kept once, so that ``is`` tells whether two trials answered the same items.
         """
         path = self.records.work("evaluate", trial.evaluation) / SCORES
         try:
@@ -229,7 +229,7 @@ def _arm(planned: Mapping[str, Any]) -> Arm:
 
 
 def _measures(results: Sequence[Mapping[str, Any]]) -> tuple[tuple[Measure, ...], tuple[Measure, ...]]:
-    """The aggregates as the evaluations made them, and every score by itself, in the order of the records."""
+    """The aggregates that the evaluations report, and every score by itself, in the order of the records."""
     parts: dict[Part, None] = {}
     primary: dict[str, str] = {}
     text_only: set[str] = set()
@@ -271,7 +271,7 @@ def _array(part: Part) -> str:
 
 
 def _not_finite(table: Mapping[str, np.ndarray], scores: Sequence[str]) -> str:
-    """The first array with a score that is no number, in words; empty where all are."""
+    """A description of the first array with scores that are not finite; empty where there is none."""
     for name in scores:
         if bad := int((~np.isfinite(table[name])).sum()):
             return f"{bad} of {len(table[name])} scores in {name!r} are not finite"

@@ -1,8 +1,8 @@
 """Which axes make an arm one of the best, for sweeps whose arms were drawn or proposed rather than crossed.
 
 Optuna's PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255): by how much the values of an axis among the best tenth of
-the arms differ from its values among all. Besides what it finds it is a description: no interval, and what a search
-avoided it says nothing of.
+the arms differ from its values among all. It only describes, without intervals, and says nothing about what a search
+avoided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 LEAST_ARMS = 20
-"""Scored; of fewer the best tenth is one."""
+"""Scored arms needed; of fewer, the best tenth is a single arm."""
 DESIGNS = ("random", "search")
 _FEW = 4
-"""Values; a numeric axis with no more of them is a choice among them."""
+"""A numeric axis with no more values than this counts as categorical."""
 _DECADE = 10.0
 """Ratio of the largest value to the smallest from which an axis counts as one of magnitudes."""
 
 
 def importances(results: Results, measure: Measure) -> Mapping[str, float]:
-    """Axis to its share, 0 to 1, in the plan's order. Empty where the design has better means (a crossed one has
-    shares of variance), where fewer than ``LEAST_ARMS`` have scores, or fewer than two axes vary."""
+    """The share of each axis, 0 to 1, in the plan's order. Empty where the design has better means (a crossed one has
+    shares of variance), fewer than ``LEAST_ARMS`` arms have scores, or fewer than two axes vary."""
     scores = {arm.key: _score(results, arm, measure) for arm in results.arms if results.done(arm.key, measure)}
     arms = [arm for arm in results.arms if arm.key in scores]
     axes = {axis["name"]: _values(axis, arms) for axis in results.plan["axes"]}
     varied = {name: values for name, values in axes.items() if len(set(values)) > 1}
     if results.plan["design"] not in DESIGNS or len(arms) < LEAST_ARMS or len(varied) < 2:
         return {}
-    import optuna  # here: half a second, and only these designs need it
+    import optuna  # here: it takes half a second, and only these designs need it
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
@@ -47,7 +47,7 @@ def importances(results: Results, measure: Measure) -> Mapping[str, float]:
 
 
 def importance_table(results: Results) -> Table | None:
-    """At the headline measures; ``None`` where no measure has any."""
+    """The shares at the headline measures; ``None`` where no measure has any."""
     shares = {measure.key: importances(results, measure) for measure in results.headline}
     names = list(dict.fromkeys(name for one in shares.values() for name in one))
     if not names:
@@ -87,7 +87,7 @@ def _score(results: Results, arm: Arm, measure: Measure) -> float:
 
 
 def _values(axis: Mapping[str, Any], arms: Sequence[Arm]) -> list[float] | list[str]:
-    """Where each arm stands on an axis: a number where all are numbers and many, else the value's label."""
+    """Where each arm is on an axis: numbers where all values are numbers and many, else the values' labels."""
     set_to = [arm.settings.get(axis["keys"][0]) for arm in arms] if len(axis["keys"]) == 1 else [None]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in set_to)
     if numeric and len(set(set_to)) > _FEW:

@@ -1,8 +1,7 @@
-"""Whether the effect of one axis depends on where another stands: differences of differences, paired like any other.
+"""Whether the effect of one axis depends on the value of another: differences of differences, paired like any other.
 
 For two axes and a value of each, (both changed - the first alone) - (the second alone - neither), against the axes'
-reference values, all else equal, averaged over every set of four arms that has this. Zero means that the two effects
-add up.
+reference values, all else equal, averaged over every set of four such arms. Zero means that the two effects add up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from reports.frame import Arm, Results
 from reports.tables import Row, Table, difference_cell, heads, spoken_margin
 
 MOST_ROWS = 60
-"""Rows of the table, those of the first pairs of axes."""
+"""Most rows of the table; those of the first pairs of axes are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,8 @@ class Interaction:
 
 
 def interactions(results: Results) -> list[Interaction]:
-    """Of every pair of axes that the arms cross, in the order of the plan; none for one-at-a-time designs."""
+    """The interactions of every pair of axes that the arms cross, in the plan's order; none for one-at-a-time
+    designs."""
     references = reference_values(results)
     contrasts = {
         (axes, values): squares
@@ -48,7 +48,7 @@ def interactions(results: Results) -> list[Interaction]:
 
 
 def interactions_table(found: Sequence[Interaction], results: Results) -> Table:
-    """``found`` must not be empty."""
+    """The interactions as a table; ``found`` must not be empty."""
     rows = tuple(
         Row(
             label=f"{one.axes[0]}: {one.values[0]} against {one.references[0]}, "
@@ -79,7 +79,7 @@ def interactions_table(found: Sequence[Interaction], results: Results) -> Table:
 def _squares(
     arms: Sequence[Arm], axes: tuple[str, str], references: tuple[str, str]
 ) -> dict[tuple[str, str], list[Contrast]]:
-    """By a value of each axis, every set of four arms that are alike in all other axes."""
+    """By a value of each axis, the contrasts of every set of four arms that are alike on all other axes."""
     first, second = axes
     placed = {
         (arm.values[first], arm.values[second], _rest(arm, axes)): arm.key

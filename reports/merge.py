@@ -1,8 +1,8 @@
 """Several sweeps as one, so that one report compares them: every arm under its sweep's name, the sweep as an axis.
 
-Arms of two sweeps that stand alike on all other axes then make the effect of the sweep, and the effects of each sweep's
-own axes stay what they are. The first sweep's baseline is the baseline. An arm's settings are what differs anywhere in
-the whole configurations, since sweeps need not share their base.
+Arms of two sweeps with the same values on all other axes then give the effect of the sweep, and the effects of each
+sweep's own axes stay as they are. The first sweep's baseline is the baseline. An arm's settings are its values of all
+keys on which the whole configurations differ, since sweeps need not share their base.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from reports.configuration import leaves
 from reports.records import SweepRecords, Trial
 
 AXIS = "sweep"
-"""The name of the axis that says which sweep an arm is of."""
+"""The name of the axis that says which sweep an arm belongs to."""
 
 
 def merge(sweeps: Sequence[SweepRecords]) -> SweepRecords:
@@ -74,7 +74,7 @@ def _key(sweep: str, arm: str) -> str:
 
 
 def _axes(sweeps: Sequence[SweepRecords]) -> list[dict[str, Any]]:
-    """Every axis once, with the values of all; its sweep's baseline's value first, which others are compared with."""
+    """Every axis once, with the values of all sweeps; the value of its sweep's baseline is first, as the reference."""
     axes: dict[str, dict[str, Any]] = {}
     values: dict[str, dict[str, Any]] = {}
     for records in sweeps:

@@ -33,16 +33,16 @@ from reports.task_grid import task_grid
 from reports.variance import variance_shares, variance_table
 
 SUMMARY = "summary.json"
-"""Written last: a report with a summary is whole."""
+"""Written last: a report with a summary is complete."""
 
 _PAGE = "index.html"
 """Written first."""
 _MARK = "ablation report</title>"
-"""What every page of ours has at its beginning."""
+"""Found near the beginning of every report page."""
 
 
 def is_free(output: Path) -> bool:
-    """Whether a report may go here: the folder is new, empty, or a report's, be it one whose writing was cut short."""
+    """Whether a report may go here: the folder is new, empty, or holds a report, even an unfinished one."""
     if _PAGE in _listed(output):
         return True
     try:
@@ -53,7 +53,7 @@ def is_free(output: Path) -> bool:
 
 
 def write_report(records: SweepRecords, *, output: Path, images: bool, digest: str) -> dict[str, Any]:
-    """Write the report into ``output`` and return its summary. Files of an earlier report that are no more are removed.
+    """Write the report into ``output`` and return its summary. Files that only an earlier report had are removed.
 
     Raises ``OSError`` where the folder cannot be written.
     """
@@ -130,7 +130,7 @@ def _published_encoders(beside: Beside) -> Table:
 
 
 def _write_pictures(output: Path, drawn: Mapping[str, Figure]) -> tuple[list[str], str]:
-    """The names of the image files, or none and one sentence why."""
+    """The names of the image files, or none and a sentence saying why."""
     problem = missing_browser()
     if problem:
         return [], problem
@@ -152,7 +152,7 @@ def _table_files(table: Table) -> dict[str, str]:
 
 
 def _listed(output: Path) -> set[str]:
-    """The files of the report that is there, by its own list."""
+    """The files of the existing report, as its summary lists them."""
     try:
         return set(json.loads((output / SUMMARY).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -160,7 +160,7 @@ def _listed(output: Path) -> set[str]:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write beside and rename, so that a reader never meets half a file."""
+    """Write to a file beside it and rename that, so that a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     draft.write_bytes(content)

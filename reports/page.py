@@ -73,7 +73,7 @@ def render(
 
 
 def _drawings(figures: Sequence[PageFigure]) -> dict[str, Any]:
-    """By the name of their place on the page; what waits for the reader to ask for it is marked."""
+    """The figures' data by the name of their place on the page; figures that are drawn only on demand are marked."""
     drawings = {}
     for figure in figures:
         if figure.figure is not None:
@@ -96,7 +96,7 @@ def _by_task(shown: Sequence[Example]) -> dict[str, list[Example]]:
 
 
 def _configuration(plan: Mapping[str, Any], arms: Sequence[Arm]) -> str:
-    """The whole configuration of the baseline, or of the base where no arm is one, as the sweep set it."""
+    """The whole configuration of the baseline, as the sweep sets it; without a baseline, the sweep's base."""
     baseline = next((arm for arm in arms if arm.baseline), None)
     configuration = json.loads(json.dumps(plan.get("base") or {}))
     for key, value in (baseline.settings if baseline else {}).items():

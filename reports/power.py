@@ -1,12 +1,12 @@
-"""What a sweep could have seen, and how many seeds it would take to see more.
+"""What a sweep could have detected, and how many seeds it would take to detect more.
 
-A true difference d is found with probability 1 - beta where the interval of its estimate leaves zero out that often:
+A true difference d is detected with probability 1 - beta if the interval of its estimate excludes zero that often:
 d = t(0.975) s + t(1 - beta) s, in the terms of ``reports/statistics.py`` the half-width at 95 % and that at the
 confidence 2 (1 - beta) - 1 (Cohen 1988, chapter 2, with Student's t for the normal quantiles, since there are few
 seeds). The variances are the sweep's own, so with two or three seeds these numbers are rough themselves.
 
-With S' instead of S seeds, A and C of the variance's parts become A S / S' and C S / S'; what the items share does not
-change, so some differences no number of seeds can show: that takes more items.
+With S' instead of S seeds, A and C of the variance's parts become A S / S' and C S / S'; the items' own part does not
+change, so some differences cannot be shown by any number of seeds: they need more items.
 """
 
 from collections.abc import Sequence
@@ -26,27 +26,27 @@ MOST_SEEDS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """What the comparisons with the baseline could have seen at one measure. Differences in stored units."""
+    """What the comparisons with the baseline could have detected at one measure. Differences in stored units."""
 
     measure: Measure
     comparisons: int
     least_seeds: int
-    """Of any of them."""
+    """Fewest of any of them."""
     typical: float
-    """Smallest true difference that is found four times in five, before any adjustment: the median over the arms."""
+    """Smallest true difference that is detected four times in five, before any adjustment: the median over the arms."""
     worst: float
     """The largest over the arms."""
     seeds: int | None
-    """For an arm like the median to find a difference as large as the margin; ``None`` for more than ``MOST_SEEDS``."""
+    """Needed by the median arm to detect a difference as large as the margin; ``None`` for more than ``MOST_SEEDS``."""
 
 
 def detectable(parts: Sequence[Parts]) -> np.ndarray:
-    """Smallest true differences that are told apart from zero with probability ``POWER``, in the score's units."""
+    """Smallest true differences that are detected with probability ``POWER``, in the score's units."""
     return half_widths(parts, CONFIDENCE) + half_widths(parts, 2 * POWER - 1)
 
 
 def with_seeds(estimate: Estimate, seeds: int) -> Parts:
-    """The parts that an estimate from ``seeds`` seeds can be expected to have. It must come from two at least."""
+    """The parts that an estimate from ``seeds`` seeds can be expected to have. It must come from at least two."""
     parts, ratio = estimate.parts, estimate.seeds / seeds
     return Parts(
         seed=parts.seed * ratio,
@@ -58,10 +58,10 @@ def with_seeds(estimate: Estimate, seeds: int) -> Parts:
 
 
 def seeds_to_see(estimates: Sequence[Estimate], difference: float) -> list[int | None]:
-    """For each the least number of seeds with which a true difference (stored units) is detectable; ``None`` beyond
-    the most."""
+    """For each, the least number of seeds with which a true difference (stored units) is detectable; ``None`` beyond
+    ``MOST_SEEDS``."""
     least, most = np.full(len(estimates), 2), np.full(len(estimates), MOST_SEEDS + 1)
-    while (undecided := least < most).any():  # bisection: what is detectable falls with every seed more
+    while (undecided := least < most).any():  # bisection: the detectable difference falls with every additional seed
         middle = (least + most) // 2
         parts = [with_seeds(estimate, int(count)) for estimate, count in zip(estimates, middle, strict=True)]
         seen = detectable(parts) <= difference
@@ -71,7 +71,7 @@ def seeds_to_see(estimates: Sequence[Estimate], difference: float) -> list[int |
 
 
 def sights(analysis: Analysis) -> list[Sight]:
-    """At each headline measure; none with one seed, which cannot know what another training would do."""
+    """One for each headline measure; none with one seed, which says nothing about another training."""
     found = []
     for measure in analysis.results.headline:
         compared = [analysis.difference(arm, measure) for arm in analysis.results.arms]
@@ -96,7 +96,7 @@ def sights(analysis: Analysis) -> list[Sight]:
 
 
 def power_table(found: list[Sight], margin: float) -> Table:
-    """``margin``: of the sweep, in points."""
+    """``margin``: the sweep's, in points."""
     rows = tuple(
         Row(
             label=sight.measure.label,

@@ -10,7 +10,7 @@ from reports.records import SweepRecords, Trial
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What the records of the scored trials' stages say about their making; values with the stages that have them."""
+    """How the scored trials' stages were made, according to their records; each value with the number of its stages."""
 
     commits: Mapping[str, int]
     """Twelve digits of the commit, with ``+ changes`` where the work tree was not clean."""

@@ -1,8 +1,8 @@
 """What a sweep's folders hold, read as they are: the plan, the trials' records, their stages' records.
 
 Standard library only, so that a report that is up to date can say so without loading pandas or plotly. Nothing here
-writes, and nothing that is missing or damaged raises, the plan apart: a trial keeps the state ``unreadable`` and the
-reason, so that the report shows it.
+writes, and nothing missing or damaged raises an error, except the plan: a damaged trial has the state ``unreadable``
+and the reason, so that the report shows it.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 STATES = ("done", "pruned", "failed", "diverged", "missing", "unreadable")
-"""``missing``: planned, and no record yet. ``unreadable``: a record is there and damaged."""
+"""``missing``: planned, without a record yet. ``unreadable``: there is a record, but it is damaged."""
 
 
 SCORES = "item_scores.npz"
-"""Of a finished evaluation: the scores of single items."""
+"""A finished evaluation's file with the scores of single items."""
 
 
 class ReportError(RuntimeError):
@@ -42,7 +42,7 @@ class Trial:
     failure: Mapping[str, Any]
     """Class and error of a failed or diverged trial; empty otherwise."""
     problem: str = ""
-    """Why an ``unreadable`` trial is one."""
+    """Why an ``unreadable`` trial is unreadable."""
 
     @property
     def evaluation(self) -> str:
@@ -52,7 +52,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRecords:
-    """Everything the report is made from, but the items' scores."""
+    """Everything the report is made from, except the items' scores."""
 
     plan: Mapping[str, Any]
     trials: tuple[Trial, ...]
@@ -139,7 +139,7 @@ class _Reader:
         return (value, "") if isinstance(value, dict) else (None, f"{path.name}: not a JSON object")
 
     def note_size(self, path: Path) -> None:
-        """Of a file that is read later, and never changes but by damage."""
+        """Add to the digest the size of a file that is read later, and that only damage changes."""
         try:
             size = path.stat().st_size
         except OSError:

@@ -1,4 +1,4 @@
-"""How the best learning rate changes with the size of the decoder: a power law through the best of each size and seed.
+"""How the best learning rate changes with the decoder's size: a power law through the best rate of each size and seed.
 
 MM1 (its Fig. 6): rates were searched for models of four sizes, those with the best 8-shot scores kept, a line fitted in
 log-log space: ``rate = exp(-0.4214 ln N - 0.5535)``, N being the parameters without embeddings. Ordinary least squares,
@@ -18,7 +18,7 @@ from reports.frame import Arm, Measure, Results
 from reports.tables import Cell, Row, Table
 
 RATES = SHOWS["learning_rate"]
-"""Keys that a rate is searched by; the first one that an axis sets."""
+"""Keys of learning rates; the first one that an axis sets counts."""
 _FACTORS = (2, 4, 10)
 _PAPER_SIZES = (1.2e9, 30e9)
 _BEST = "eval/eight_shot"
@@ -35,7 +35,7 @@ class Best:
     rate: float
     """Of several that scored the same, their geometric mean."""
     edge: bool
-    """The smallest or the largest rate tried there: the best may lie beyond."""
+    """Whether it is the smallest or the largest rate tried there: the best may lie beyond."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class PowerLaw:
     middle: float
     """Mean of ln N."""
     lever: float
-    """Sum of squares of ln N about it."""
+    """Sum of squares of ln N about ``middle``."""
 
     def rate(self, size: float) -> float:
         return exp(self.slope * log(size) + self.intercept)
@@ -94,7 +94,7 @@ def by_size(results: Results, axis: dict[str, Any]) -> dict[int, list[tuple[floa
 
 
 def best_rates(results: Results, axis: dict[str, Any], measure: Measure) -> list[Best]:
-    """Of each size and seed all of whose rates have scores, where more than two were tried."""
+    """The best rate of each size and seed whose rates all have scores, where more than two were tried."""
     found = []
     for size, tried in by_size(results, axis).items():
         scores = [_by_seed(results, arm, measure) for _, arm in tried]
@@ -107,7 +107,7 @@ def best_rates(results: Results, axis: dict[str, Any], measure: Measure) -> list
 
 
 def power_law(points: Sequence[Best]) -> PowerLaw | None:
-    """Through the points that are not at an edge; ``None`` for fewer than three of them or a single size."""
+    """The law through the points that are not at an edge; ``None`` for fewer than three of them or a single size."""
     inside = [point for point in points if not point.edge]
     sizes, rates = np.log([point.size for point in inside]), np.log([point.rate for point in inside])
     if len(inside) < 3 or len(set(sizes)) < 2:
@@ -163,7 +163,7 @@ def _quantile(points: int) -> float:
 
 
 def _by_seed(results: Results, arm: Arm, measure: Measure) -> dict[int, float]:
-    """Mean score of each seed, over tasks, of their items."""
+    """Score of each seed: the mean over tasks of the mean over their items."""
     return {
         seed: float(np.mean([scores.mean() for scores in results.strata([trial], measure)]))
         for seed, trial in results.done(arm.key, measure).items()

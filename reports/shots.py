@@ -1,7 +1,8 @@
-"""What demonstrations give an arm: its score at more shots minus that at fewer, paired by seed and item.
+"""What an arm gains from demonstrations: its score at more shots minus that at fewer, paired by seed and item.
 
-The items are the same at every number of shots, so the pairing is as close as that between arms. Whether *an arm* uses
-demonstrations is asked here; whether it uses them better than another, by the differences of arms at 4 and 8 shots.
+The items are the same at every number of shots, so the pairing is as close as that between arms. This asks whether *an
+arm* uses demonstrations; whether it uses them better than another is answered by the differences between arms at 4 and
+8 shots.
 """
 
 from collections.abc import Mapping
@@ -16,12 +17,12 @@ Step = tuple[Measure, Measure]
 
 
 def shot_steps(results: Results) -> list[Step]:
-    """Neighbours among the headline measures that ask the same tasks, in the order of shots."""
+    """Neighbouring headline measures with the same tasks, in the order of shots."""
     return [(few, more) for few, more in pairwise(results.headline) if few.tasks == more.tasks]
 
 
 def shot_gains(results: Results) -> dict[Step, Mapping[str, Difference]]:
-    """For each step by the arm's key; p is adjusted over the arms by Holm. Arms without scores are left out."""
+    """For each step, the gains by arm key; p is adjusted over the arms by Holm. Arms without scores are left out."""
     gains: dict[Step, Mapping[str, Difference]] = {}
     for step in shot_steps(results):
         paired = {arm.key: one for arm in results.arms if (one := _paired(results, arm.key, step)) is not None}
@@ -30,7 +31,7 @@ def shot_gains(results: Results) -> dict[Step, Mapping[str, Difference]]:
 
 
 def shots_table(results: Results, gains: Mapping[Step, Mapping[str, Difference]]) -> Table:
-    """``gains`` must not be empty."""
+    """The gains as a table; ``gains`` must not be empty."""
     rows = tuple(
         Row(
             label=arm.label,

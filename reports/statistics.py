@@ -9,18 +9,18 @@ that could have been asked, crossed, because every seed answers the same items. 
     C = var(residual) / (S n)
 
 The half-width h of an interval is put together from the parts, each with its own Student quantile t (S - 1 degrees of
-freedom for A, n - 1 for B), so that what two or three seeds cannot know is paid for where the seeds matter, and there
-alone (Howe 1974, JASA 69:789; Zou and Donner 2008, Stat. Med. 27:1693):
+freedom for A, n - 1 for B), so that the uncertainty of having two or three seeds counts where the seeds matter, and
+only there (Howe 1974, JASA 69:789; Zou and Donner 2008, Stat. Med. 27:1693):
 
     h^2 = max( t_A^2 A + t_B^2 max(B - C, 0),  t_B^2 B )
 
 Why not a bootstrap: resampling three seeds, then items, misses the mean far too often. In simulated sweeps of 3 seeds
 and 256 paired items in which the seeds matter, nominal 95 % bootstrap intervals covered 78 to 90 %, these 96 %; where
-the seeds do not matter these are too wide (98 to 99.9 %), the price of not knowing that from three seeds. A part of the
+the seeds do not matter these are too wide (98 to 99.9 %), because three seeds cannot show that. A part of the
 simulation is in tests/unit/test_reports_statistics.py. On crossed tables see Owen 2007, Ann. Appl. Stat. 1:386.
 
 Where every item scores the same, a sample variance of zero would claim certainty. Scores with known bounds therefore
-get two pseudo-items, one at either bound, in the variance alone (Agresti and Caffo 2000, Am. Stat. 54:280). For pairs
+get two pseudo-items, one at either bound, in the variance only (Agresti and Caffo 2000, Am. Stat. 54:280). For pairs
 this is twice what Agresti and Min add (2005, Stat. Med. 24:729): near zero the intervals are wide rather than narrow.
 """
 
@@ -36,12 +36,12 @@ FRACTION = (0.0, 1.0)
 
 
 _MOST_AT_ONCE = 2**22
-"""Scores that are computed with at once: more would be memory without speed."""
+"""Most scores processed at once: more would cost memory and gain no speed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The variance of a mean, taken apart. Units: the score's own, squared."""
+    """The parts of the variance of a mean. Units: the score's own, squared."""
 
     seed: float
     """A, 0 with one seed."""
@@ -66,7 +66,7 @@ class Estimate:
     """Lower end of the interval, cut at the score's bounds."""
     high: float
     half_width: float
-    """Half the width before it is cut."""
+    """Half-width of the interval before it is cut."""
     seeds: int
     """One seed: the interval is over items alone and says nothing about another training."""
     items: int
@@ -78,7 +78,7 @@ def estimate(
 ) -> Estimate:
     """The mean over strata (tasks), each a table (S seeds, n items) of scores or of paired differences.
 
-    The strata weigh the same, as a mean over tasks does, and share their seeds in the same order. ``bounds`` are the
+    The strata have equal weights, as in a mean over tasks, and share their seeds in the same order. ``bounds`` are the
     least and the largest possible score. Raises ``ValueError`` for no strata, an empty one, or unequal seeds.
     """
     return estimates([strata], bounds=[bounds], confidence=confidence)[0]
@@ -90,7 +90,7 @@ def estimates(
     bounds: Sequence[tuple[float, float] | None],
     confidence: float = CONFIDENCE,
 ) -> list[Estimate]:
-    """``estimate`` of each of many, those of equal shapes at once."""
+    """``estimate`` of each of many; those of equal shapes are computed at once."""
     alike: dict[tuple[tuple[tuple[int, ...], ...], bool], list[int]] = {}
     for number, strata in enumerate(many):
         alike.setdefault((_shapes(strata), bounds[number] is None), []).append(number)
@@ -140,7 +140,7 @@ def p_values(estimates: Sequence[Estimate]) -> list[float]:
         return []
     columns = _columns([estimate.parts for estimate in estimates])
     distance = np.abs([estimate.mean for estimate in estimates])
-    low, high = np.zeros(len(estimates)), np.ones(len(estimates))  # no width, and endless
+    low, high = np.zeros(len(estimates)), np.ones(len(estimates))  # zero width, and infinite width
     for _ in range(30):
         middle = (low + high) / 2
         inside = _half_widths(columns, middle) <= distance
@@ -157,7 +157,7 @@ def are_equivalent(estimates: Sequence[Estimate], margin: float) -> list[bool]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Step-down adjusted p (Holm 1979, Scand. J. Stat. 6:65), in the order given; a not-a-number stays, uncounted."""
+    """Step-down adjusted p (Holm 1979, Scand. J. Stat. 6:65), in the order given; NaN stays and is not counted."""
     values = np.asarray(p_values, dtype=np.float64)
     adjusted = values.copy()
     order = np.argsort(values, kind="stable")
@@ -175,7 +175,7 @@ def _shapes(strata: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
 
 
 def _take_apart(tables: Sequence[np.ndarray], bounds: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Of K means at once: the means (K,) over tables (K, S, n), and the parts of their variance, (5, K), in the order
+    """For K means at once: the means (K,) over tables (K, S, n), and the parts of their variance, (5, K), in the order
     of ``Parts``. ``bounds``: (K, 2)."""
     many, seeds, _ = tables[0].shape
     weight = 1 / len(tables)
@@ -220,7 +220,7 @@ def _half_widths(columns: np.ndarray, confidence: np.ndarray) -> np.ndarray:
 
 
 def _variance(values: np.ndarray, bounds: np.ndarray | None) -> np.ndarray:
-    """Of each row of (K, n), with its bounds among the values."""
+    """The variance of each row of (K, n), with its bounds added to the values."""
     if bounds is not None:
         values = np.concatenate([values, bounds], axis=1)
     return values.var(axis=1, ddof=1) if values.shape[1] > 1 else np.full(len(values), np.nan)

@@ -8,12 +8,12 @@ from html import escape
 from typing import Any
 
 SERIF = "Latin Modern Roman, CMU Serif, Computer Modern, STIX Two Text, Times New Roman, Liberation Serif, serif"
-"""The paper is set in Computer Modern; the first of these that is installed stands for it."""
+"""The paper is set in Computer Modern; the first of these that is installed is used in its place."""
 SANS = "DejaVu Sans, Verdana, sans-serif"
 INTERFACE = "system-ui, -apple-system, Segoe UI, Roboto, Liberation Sans, sans-serif"
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
-"""Told apart with any colour vision (Okabe and Ito 2008): the default of figures that are not the paper's."""
+"""Distinguishable with any colour vision (Okabe and Ito 2008): the default of figures that are not the paper's."""
 
 VERDICT_COLOURS = {"higher": "#0072B2", "lower": "#D55E00", "equivalent": "#009E73", "unclear": "#8a8a8a"}
 VERDICT_SYMBOLS = {"higher": "circle", "lower": "circle", "equivalent": "diamond", "unclear": "circle-open"}
@@ -21,14 +21,14 @@ VERDICT_SYMBOLS = {"higher": "circle", "lower": "circle", "equivalent": "diamond
 
 @dataclass(frozen=True, kw_only=True)
 class BarStyle:
-    """Bars of one of the paper's figures. Series beyond the paper's number go on with further colours and hatches."""
+    """Bars of one of the paper's figures. Series beyond the paper's number get further colours and hatches."""
 
     colours: tuple[str, ...]
     hatches: tuple[str, ...]
     plot_width: int
     plot_height: int
     margin: float
-    """From the first and last group's centre to the frame, in group pitches."""
+    """Distance from the first and last group's centre to the frame, in group pitches."""
     hatch_spacing: int
 
     def colour(self, series: int) -> str:
@@ -58,7 +58,7 @@ FIGURE_5 = BarStyle(
 
 @dataclass(frozen=True, kw_only=True)
 class LineStyle:
-    """Lines of the paper's Fig. 7; the paper has one, further ones go on with further colours."""
+    """Lines of the paper's Fig. 7, which has a single one; further lines get further colours."""
 
     colours: tuple[str, ...]
     grid: str
@@ -76,14 +76,14 @@ SAFE_COLOURS = {
     FIGURE_7.colours[0]: OKABE_ITO[3],
     "#b60000": OKABE_ITO[3],
 }
-"""For each of the paper's colours one that is told apart with any colour vision."""
+"""For each of the paper's colours, one that is distinguishable with any colour vision."""
 GRID = "#b4b4b4"
 TICK = "#7b7b7b"
 MISSING = "#6b6b6b"
 
 
 def bar_width(series: int) -> float:
-    """Width of one of touching bars of Fig. 5, in group pitches: as measured for 2, 4 and 5 series."""
+    """Width of one of the touching bars of Fig. 5, in group pitches: as measured for 2, 4 and 5 series."""
     return {1: 0.40, 2: 0.40, 4: 0.185, 5: 0.153}.get(series, 0.76 / series)
 
 
@@ -161,7 +161,7 @@ def legend_above(height: float) -> dict[str, Any]:
 
 
 def heading(text: str, x: float, y: float, *, size: float = 13, xanchor: str = "center") -> dict[str, Any]:
-    """Words above a panel, in shares of the figure."""
+    """Text above a panel, placed in shares of the figure."""
     return {
         "text": text,
         "x": x,
@@ -176,5 +176,5 @@ def heading(text: str, x: float, y: float, *, size: float = 13, xanchor: str = "
 
 
 def verbatim(text: str) -> str:
-    """Text from a user as it is: Plotly reads a little HTML in labels."""
+    """Text from a user, shown as it is: Plotly would interpret some HTML in labels."""
     return escape(text, quote=False)

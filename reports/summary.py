@@ -144,7 +144,7 @@ def _lesson(verdict: Verdict) -> dict[str, Any]:
 
 
 def _claim(tested: Tested) -> dict[str, Any]:
-    """``published`` is the paper's difference in points, ``within`` whether ours lies inside the margin, tested."""
+    """``published`` is the paper's difference in points, ``within`` whether ours tests as within the margin."""
     compared = tested.compared
     return {
         "comparison": tested.claim.comparison,

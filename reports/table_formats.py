@@ -8,8 +8,8 @@ from reports.tables import ARROWS, Cell, Row, Table, spoken_p
 
 
 def to_html(table: Table) -> str:
-    """A ``<table>`` without style of its own. Each head of a column is a button for sorting by it, within the parts of
-    the table; numbers are sorted by the attribute ``data-value``."""
+    """A ``<table>`` without style of its own. Each column head is a button that sorts by the column, within each part
+    of the table; numbers are sorted by the attribute ``data-value``."""
     head = f'<th scope="col">{escape(table.groups_are)}</th>' if table.groups_are else ""
     head += "".join(
         f'<th scope="col" aria-sort="none"><button type="button">{escape(column)}</button></th>'
@@ -133,7 +133,7 @@ def _latex_rows(table: Table, rows: Sequence[Row]) -> Iterator[str]:
 
 
 _SHADE = "F2EBE8"
-"""The paper's, of its rows at 8 shots."""
+"""The paper's colour for its rows at 8 shots."""
 _LATEX_ARROWS = {"higher": r"\uparrow", "lower": r"\downarrow", "equivalent": r"\approx"}
 _LATEX_ESCAPES: Mapping[str, str] = {
     "\\": r"\textbackslash{}",
@@ -175,5 +175,5 @@ def _latex(text: str) -> str:
 
 
 def _wordy(table: Table) -> list[bool]:
-    """Whether a column is of words rather than numbers."""
+    """For each column, whether it has words rather than numbers."""
     return [any(row.cells[number].text for row in table.rows) for number in range(len(table.columns))]

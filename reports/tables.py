@@ -1,6 +1,6 @@
-"""Arms by measures as tables: mean and half-width of the 95 % interval, the best in bold, the baseline marked, and the
-differences to it that are significant with their adjusted p. What has no format yet; ``reports/table_formats.py``
-gives it one.
+"""Arms by measures as tables: mean and half-width of the 95 % interval, the best in bold, the baseline marked, and
+significant differences from it with their adjusted p. The tables have no format yet; ``reports/table_formats.py`` gives
+them one.
 """
 
 from collections.abc import Sequence
@@ -43,18 +43,18 @@ class Row:
     label: str
     baseline: bool
     seeds: str
-    """Scored over planned seeds, such as ``2/3``, or those that a difference is over."""
+    """Scored over planned seeds, such as ``2/3``, or the number of seeds of a difference."""
     cells: tuple[Cell, ...]
     heads: bool = False
     """Whether it sums up the rows below it."""
     group: str = ""
-    """Name of the neighbouring rows that it belongs to, in a column of its own."""
+    """Name of the group of adjacent rows that it belongs to, in a column of its own."""
     shaded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table before it has a format."""
+    """A table that does not have a format yet."""
 
     name: str
     """File name without its ending."""
@@ -63,25 +63,25 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     rows_are: str = "arm"
-    """Head of the rows' labels."""
+    """Head of the column of row labels."""
     groups_are: str = ""
-    """Head of the groups' names, where there are any."""
+    """Head of the column of group names, where there are any."""
     turned: bool = False
-    """Whether the groups' names stand on their side."""
+    """Whether the group names are rotated."""
 
     @property
     def seeded(self) -> bool:
-        """Whether it is over seeds: published numbers are not."""
+        """Whether its numbers are over seeds: published numbers are not."""
         return any(row.seeds for row in self.rows)
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """Of all columns after that of the groups."""
+        """Heads of all columns after that of the groups."""
         return (self.rows_are, *(("seeds",) if self.seeded else ()), *self.columns)
 
     @property
     def parts(self) -> list[list[Row]]:
-        """Its rows, cut where a row that heads others or another group begins."""
+        """Its rows, split before each row that heads others and before each new group."""
         found: list[list[Row]] = []
         for row in self.rows:
             if not found or row.heads or row.group != found[-1][-1].group:
@@ -97,7 +97,7 @@ def headline_table(analysis: Analysis) -> Table:
 
 
 def task_tables(analysis: Analysis) -> list[Table]:
-    """Per task all arms at every metric and number of shots."""
+    """One table per task: all arms at every metric and number of shots."""
     tables = []
     for task in dict.fromkeys(measure.tasks[0] for measure in analysis.results.details):
         measures = [measure for measure in analysis.results.details if measure.tasks[0] == task]
@@ -136,7 +136,7 @@ def effects_table(analysis: Analysis) -> Table:
 
 
 def difference_cell(difference: Difference | None, measure: Measure) -> Cell:
-    """A difference with its interval, and its p where it is told apart from zero."""
+    """A difference with its interval, and its p where it is significant."""
     if difference is None:
         return Cell(mean=None, half_width=None, note="no scores")
     return Cell(
@@ -208,7 +208,7 @@ def items_note(analysis: Analysis) -> str:
 
 
 def score_cell(analysis: Analysis, arm: Arm, measure: Measure) -> Cell:
-    """An arm's mean with its interval, and how it stands to the baseline."""
+    """An arm's mean with its interval, and its verdict against the baseline."""
     mean = analysis.mean(arm, measure)
     if mean is None:
         states = {trial.state for trial in analysis.results.trials(arm.key)} - {"done"}
@@ -224,7 +224,7 @@ def score_cell(analysis: Analysis, arm: Arm, measure: Measure) -> Cell:
 
 
 def with_best(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells with the highest value marked, and with it all that show the same number; none where all of them do."""
+    """The cells with the highest value marked, along with all that show the same number; none where all of them do."""
     shown = [cell.number for cell in cells if cell.mean is not None]
     best = max(shown, key=float) if len(set(shown)) > 1 else None
     return tuple(replace(cell, best=cell.number == best) for cell in cells)

@@ -1,4 +1,4 @@
-"""Every arm at every task and number of shots on one sheet, in the layout of MM1's Table 3: an arm's rows are its
+"""Every arm at every task and number of shots in one table, in the layout of MM1's Table 3: an arm's rows are its
 numbers of shots, the tasks are the columns, and the rows of the most shots are shaded."""
 
 from dataclasses import replace
@@ -11,14 +11,14 @@ Places = dict[tuple[str, int], Measure]
 
 
 def leading_measures(analysis: Analysis) -> Places:
-    """By task and number of shots the score that enters the paper's columns."""
+    """By task and number of shots, the score that enters the paper's columns."""
     leading = {part for measure in analysis.results.headline for part in measure.parts}
     single = {measure.parts[0]: measure for measure in analysis.results.details}
     return {(part.task, part.shots): single[part] for part in single if part in leading}
 
 
 def task_grid(analysis: Analysis) -> Table | None:
-    """``None`` where nothing was evaluated at more than one number of shots."""
+    """The table, or ``None`` where nothing was evaluated at more than one number of shots."""
     places = leading_measures(analysis)
     tasks = list(dict.fromkeys(task for task, _ in places))
     shots = sorted({shots for _, shots in places})
@@ -57,7 +57,7 @@ def _head(part: Part) -> str:
 
 
 def _cell(analysis: Analysis, arm: Arm, measure: Measure | None) -> Cell:
-    """Without its verdict, which the table of the task has."""
+    """The score without its verdict, which the table of the task shows."""
     if measure is None:
         return Cell(mean=None, half_width=None)
     return replace(score_cell(analysis, arm, measure), verdict="", p=None)

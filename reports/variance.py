@@ -2,8 +2,8 @@
 
 Least squares on a trial's score with a term for each axis, each pair of crossed axes, and the seeds as blocks; sums of
 squares of type II (Langsrud 2003, Stat. Comput. 13:163), by statsmodels. What is left (seeds that matter more for one
-arm than for another, higher interactions) is the yardstick of the F tests. The items are taken as they are: these
-shares are about this evaluation; the intervals in the other tables are not so limited.
+arm than for another, higher interactions) is the yardstick of the F tests. The items are taken as fixed: these shares
+are about this evaluation only, unlike the intervals in the other tables.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from reports.statistics import holm
 from reports.tables import Cell, Row, Table, heads, spoken_p
 
 MOST_COLUMNS = 200
-"""Of the design matrix: beyond, the fit takes minutes and the table says little."""
+"""Most columns of the design matrix; beyond that, the fit takes minutes and the table says little."""
 SEED, REST = "seed", "rest"
 _PART = ("task", "metric", "shots")
 
@@ -30,7 +30,7 @@ class Share:
     share: float
     """Sum of squares over that of all terms together, 0 to 1."""
     p: float
-    """Of the F test, adjusted over the axes and their pairs by Holm; not a number for the seeds and the rest."""
+    """Of the F test, adjusted over the axes and their pairs by Holm; NaN for the seeds and the rest."""
 
 
 Shares = Mapping[str, Share]
@@ -38,13 +38,14 @@ Shares = Mapping[str, Share]
 
 
 def variance_shares(results: Results, measure: Measure) -> Shares:
-    """Empty where the trials do not tell the terms apart: no two crossed axes, too few trials, or too many values."""
+    """The shares; empty where the trials cannot separate the terms: no two crossed axes, too few trials, too many
+    values."""
     table = _scores(results, measure)
     terms = _terms(results, table)
     width = 1 + sum(int(np.prod([table[name].nunique() - 1 for name in names])) for names in terms.values())
     if not any(len(names) == 2 for names in terms.values()) or not width < min(len(table), MOST_COLUMNS):
         return {}
-    from statsmodels.formula.api import ols  # here: one and a half seconds, and only crossed sweeps need it
+    from statsmodels.formula.api import ols  # here: it takes one and a half seconds, and only crossed sweeps need it
     from statsmodels.stats.anova import anova_lm
 
     names = {name: ":".join(f"C({column})" for column in columns) for name, columns in terms.items()}
@@ -63,7 +64,7 @@ def variance_shares(results: Results, measure: Measure) -> Shares:
 
 
 def variance_table(results: Results, shares: Mapping[str, Shares]) -> Table | None:
-    """``shares`` by headline measure; ``None`` where no measure can be taken apart."""
+    """``shares`` by headline measure; ``None`` where no measure has shares."""
     names = list(dict.fromkeys(name for one in shares.values() for name in one))
     if not names:
         return None
@@ -113,7 +114,7 @@ def _scores(results: Results, measure: Measure) -> pd.DataFrame:
 
 
 def _terms(results: Results, table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """By shown name the columns of each term: axes that vary, pairs of them all of whose combinations are there."""
+    """The columns of each term, by its shown name: axes that vary, and pairs of them with all combinations present."""
     axes = {f"a{number}": axis["name"] for number, axis in enumerate(results.plan["axes"])}
     varied = [column for column in axes if table[column].nunique() > 1 and not table[column].isna().any()]
     crossed = [

@@ -1,4 +1,4 @@
-"""One figure a module, each in the style of the paper."""
+"""One figure per module, each in the style of the paper."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -11,4 +11,4 @@ SHOWS: Mapping[Name, tuple[str, ...]] = {
     "encoder": ("encoder.objective",),
     "learning_rate": ("optimisation.learning_rate", "optimisation.matrix_learning_rate"),
 }
-"""The keys of the configuration of which one varies in such a figure."""
+"""For each figure the configuration keys, one of which varies in it."""

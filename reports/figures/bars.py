@@ -31,10 +31,10 @@ class Bar:
 
     value: float | None
     low: float | None
-    """Lower end of the interval; ``None`` without seeds to compute one from."""
+    """Lower end of the interval; ``None`` without at least two seeds."""
     high: float | None
     note: str
-    """What to write instead of a value, or ``*`` for fewer seeds than planned, or nothing."""
+    """Text in place of a missing value, ``*`` for fewer seeds than planned, or empty."""
 
     @property
     def reach(self) -> tuple[float, float] | None:
@@ -45,7 +45,7 @@ class Bar:
 
 
 def bar(analysis: Analysis, arm: Arm | None, measure: Measure) -> Bar:
-    """The bar of an arm for a measure; an empty slot says why it is one."""
+    """The bar of an arm for a measure; an empty slot says why it is empty."""
     if arm is None:
         return Bar(value=None, low=None, high=None, note="no arm")
     mean = analysis.mean(arm, measure)

@@ -14,7 +14,7 @@ from reports.statistics import Estimate
 from reports.style import OKABE_ITO, heading, legend_above, plain_layout, verbatim
 
 LEAST_RATIO = 1.1
-"""Of the dearest training to the cheapest."""
+"""Least ratio of the dearest training's cost to the cheapest's at which there is anything to see."""
 
 _TRAININGS = ("encoder", "pretrain")
 _PANEL, _LEFT, _RIGHT, _TOP, _PLOT, _ROW = 250, 46, 8, 64, 242, 318
@@ -27,9 +27,9 @@ class Price:
 
     label: str
     amounts: Mapping[str, float]
-    """By arm key, where it is known."""
+    """By arm key, where known."""
     powers: bool
-    """Whether it is shown in powers of ten."""
+    """Whether it is shown in units of a power of ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def has_cost(analysis: Analysis) -> bool:
 
 def cost(analysis: Analysis) -> Figure:
     """A row for each way of counting, a panel for each headline measure. Raises ``ReportError`` where all trainings
-    cost the same, or the plan is silent."""
+    cost the same, or the plan does not say what they cost."""
     prices = _prices(analysis)
     if not prices:
         raise ReportError("no two scored arms of which the plan says that their trainings cost differently")
@@ -75,7 +75,7 @@ def cost(analysis: Analysis) -> Figure:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The points that are higher in the mean than every cheaper one, by cost; of equally dear ones the highest."""
+    """The points whose mean is above that of every cheaper one, by cost; of equally costly points, the highest."""
     ahead: list[Point] = []
     for point in sorted(points, key=lambda point: (point.cost, -point.estimate.mean)):
         if not ahead or point.estimate.mean > ahead[-1].estimate.mean:
@@ -84,7 +84,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def _prices(analysis: Analysis) -> list[Price]:
-    """Operations, and the hours beside them; hours differ by chance alone, so they are not enough."""
+    """Operations, and hours in addition; hours alone are not enough, since chance alone makes them differ."""
     results = analysis.results
     known = {arm.key: arm.operations for arm in results.arms if arm.operations}
     operations = Price(label="operations of a training", amounts=known, powers=True)
@@ -102,7 +102,7 @@ def _differs(analysis: Analysis, price: Price) -> bool:
 
 
 def _devices(resources: Mapping[str, Any]) -> tuple[str, int]:
-    """What an hour is counted in, and how many of these a training asks for."""
+    """The unit that hours are counted in, and how many such devices a training asks for."""
     nodes, gpus, cpus = (int(resources.get(name) or 0) for name in ("nodes", "gpus", "cpus"))
     if gpus:
         return "GPU-hours", nodes * gpus
@@ -110,7 +110,8 @@ def _devices(resources: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _hours(results: Results, arm: Arm) -> float | None:
-    """Of one training and its encoder's, the mean over the seeds; a training that was resumed tells only its end."""
+    """Hours of a training and its encoder's, the mean over the seeds; resumed trainings, which record only their last
+    part, are left out."""
     spent = []
     for trial in results.done(arm.key).values():
         made = [

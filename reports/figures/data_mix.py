@@ -1,4 +1,4 @@
-"""The data figure in the style of MM1's Fig. 5: TextCore, 0-shot, 4-shot, 8-shot in groups, one series a setting.
+"""The data figure in the style of MM1's Fig. 5: TextCore, 0-shot, 4-shot, 8-shot in groups, one series per setting.
 
 One sweep is one panel; ``data_mix_grid`` puts several side by side, as the paper does with its four.
 """
@@ -16,9 +16,9 @@ from reports.records import ReportError
 from reports.style import FIGURE_5, GRID, SERIF, TICK, bar_width, frame_axis, layout, legend, verbatim
 
 _LEFT, _RIGHT, _BOTTOM = 72, 14, 74
-_ROW = 20  # height of a row of the legend
+_ROW = 20  # height of a legend row
 _MOST_SERIES = 7
-"""Of a figure that nobody asked for."""
+"""Most series of a figure that the sweep does not ask for."""
 _LABEL = 42  # height of a rotated value label with its star
 
 
@@ -28,11 +28,11 @@ class Mix:
 
     title: str
     letter: str = ""
-    """Of a panel among several."""
+    """Its letter where there are several panels."""
     columns: tuple[Column, ...]
     names: tuple[str, ...]
     bars: tuple[Sequence[Bar], ...]
-    """For each name one bar a column."""
+    """For each name, one bar per column."""
 
 
 def data_mix(analysis: Analysis) -> Figure:
@@ -198,8 +198,8 @@ def _groups(analysis: Analysis, arms: Sequence[Arm]) -> list[Measure]:
 
 
 def _series(analysis: Analysis) -> tuple[list[Arm], list[str]]:
-    """The arms and their names. Along an axis that sets the mix, or the only one, in its order and by its values, where
-    all other axes stand at their reference; without such an axis all arms."""
+    """The arms and their names. With a single axis, or one that sets the mix: the arms that have all other axes at
+    their reference, ordered and named by its values. Otherwise all arms."""
     axes = analysis.results.plan["axes"]
     arms = list(analysis.results.arms)
     axis = axes[0] if len(axes) == 1 else _mix_axis(analysis)
@@ -219,7 +219,7 @@ def _mix_axis(analysis: Analysis) -> dict[str, Any] | None:
 
 
 class _Legend:
-    """Where the entries of a panel's legend stand: in one row if they fit, else in columns, the paper's 2 x 2.
+    """Where the entries of a panel's legend stand: in one row if they fit, else in columns, such as the paper's 2 x 2.
 
     Up to two rows overlap the upper frame line as in the paper; more stand above it.
     """
@@ -238,7 +238,7 @@ class _Legend:
         return sum(max(widths[column :: self.columns]) for column in range(self.columns))
 
     def group(self, number: int) -> str:
-        """Plotly stacks the entries of a group and puts groups side by side: a group is a column."""
+        """Plotly stacks the entries of a group and puts groups side by side, so a group is a column."""
         return "" if self.rows == 1 else str(number % self.columns)
 
     def layout(self, x: float, y: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every axis changes: differences to its reference value with 95 % intervals, one panel a measure.
+"""What every axis changes: differences from its reference value with 95 % intervals, one panel per measure.
 
 Without any pair to compare (no baseline and no axis with two comparable arms) the arms' means are drawn instead.
 """
@@ -44,7 +44,7 @@ class _Dot:
 class _Row:
     label: str
     heading: bool
-    """An axis' name above its values; has no dots."""
+    """Whether it is an axis' name above its values, without dots."""
     dots: dict[str, _Dot]
     """By measure key."""
 

@@ -1,4 +1,4 @@
-"""Mean scores by the values of two axes, as heat maps: one row a pair of crossed axes, one panel a headline measure."""
+"""Heat maps of mean scores by the values of two axes: a row per pair of crossed axes, a panel per headline measure."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -15,16 +15,17 @@ from reports.style import heading, plain_layout, verbatim
 MOST_PAIRS = 3
 """Pairs of axes that are drawn."""
 MOST_VALUES = 12
-"""Of an axis that is drawn: more could not be read."""
+"""Values of an axis that is drawn; more would be unreadable."""
 
 LEAST_SPAN = 10
-"""Margins of the sweep between the ends of the colours, so that what hardly differs looks alike."""
+"""Least span of the colour scale, in margins of the sweep, so that values that hardly differ look alike."""
 
 _LIGHT = 0.47
-"""From here on along the colours black is read better than white: either has a contrast of 4.5 at least (WCAG 2.2)."""
+"""Above this share of the colour scale black reads better than white; both have a contrast of at least 4.5 (WCAG
+2.2)."""
 
 _SPACE = {"ticks": "outside", "ticklen": 4, "tickcolor": "rgba(0,0,0,0)"}
-"""Between the labels and the cells."""
+"""Space between the labels and the cells."""
 _CELL, _ROW, _GAP, _TOP, _BOTTOM, _LETTER = 58, 34, 24, 62, 30, 6.6
 
 
@@ -88,7 +89,7 @@ def interaction(analysis: Analysis) -> Figure:
 
 
 def _means(analysis: Analysis, rows: Any, columns: Any, measure: Measure) -> np.ndarray:
-    """(rows, columns) in shown units: the mean over the arms at each pair of values; not a number without scores."""
+    """(rows, columns) in shown units: the mean over the arms at each pair of values; NaN where any has no scores."""
     table = np.full((len(rows["values"]), len(columns["values"])), np.nan)
     for row, left in enumerate(rows["values"]):
         for column, above in enumerate(columns["values"]):
@@ -114,7 +115,7 @@ def _map(rows: Any, columns: Any, table: np.ndarray, measure: Measure, *, least_
         "y": [verbatim(_short(value["label"])) for value in rows["values"]],
         "z": shown,
         "text": [["" if value is None else f"{value:.1f}" for value in row] for row in shown],
-        "colorscale": "Cividis",  # told apart with any colour vision, and in grey
+        "colorscale": "Cividis",  # distinguishable with any colour vision, and in grey
         "zmin": middle - span / 2,
         "zmax": middle + span / 2,
         "showscale": False,
@@ -125,7 +126,7 @@ def _map(rows: Any, columns: Any, table: np.ndarray, measure: Measure, *, least_
 
 
 def _numbers(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands in the cells: Plotly's own text there is white on all but the lightest."""
+    """The numbers in the cells; Plotly's own text would be white on all but the lightest."""
     low, high = cells["zmin"], cells["zmax"]
     known = [
         (column, row, text, "#000000" if (value - low) > _LIGHT * (high - low) else "#ffffff")

@@ -15,7 +15,7 @@ _DASHES = ("solid", "dash", "dot")
 
 
 def learning(analysis: Analysis) -> Figure:
-    """The figure. Raises ``ReportError`` where no training left its losses."""
+    """The figure. Raises ``ReportError`` where no training has recorded losses."""
     curves = learning_curves(analysis.results, most=MOST_ARMS)
     if not curves:
         raise ReportError("no training left its losses")
@@ -37,7 +37,7 @@ def learning(analysis: Analysis) -> Figure:
 
 
 def _losses(curves: Sequence[Curve]) -> dict[str, Any]:
-    """A logarithmic axis whose every tick is written out: Plotly's own cut 0.5 short to 5."""
+    """A logarithmic axis with every tick label written out: Plotly's own would shorten 0.5 to 5."""
     seen = [value for curve in curves for value in (*curve.low, *curve.high) if value > 0]
     shown = decades(seen or [1.0])
     return {

@@ -1,5 +1,5 @@
-"""Peak learning rates by the size of the decoder, as MM1's Fig. 6: the scores of every rate tried, and the best of each
-size and seed with the power law through them, log-log."""
+"""Peak learning rates by the size of the decoder, as in MM1's Fig. 6: the scores of every rate tried, and the best rate
+of each size and seed with the power law through these, log-log."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ from reports.scaling import Best, PowerLaw, best_rates, by_size, chosen_by, powe
 from reports.style import OKABE_ITO, SERIF, frame_axis, layout, legend, verbatim
 
 BEYOND = 10.0
-"""The line is drawn to so many times the largest size."""
+"""The line is drawn up to this many times the largest size."""
 SIZES_ARE = "parameters of the decoder, without embeddings"
 _LEFT, _PANEL, _BETWEEN, _RIGHT, _TOP, _PLOT, _BOTTOM = 62, 360, 84, 16, 74, 220, 56
 _FEW = 6
-"""Values that are named on their axis one by one."""
+"""Most values that are labelled one by one on their axis."""
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 
@@ -146,7 +146,7 @@ def best_points(points: Sequence[Best], sizes: Sequence[int]) -> list[dict[str, 
                     "symbol": [f"{symbol}-open" if edge else symbol for _, edge in found],
                     "size": [7 + 2 * count for count in found.values()],
                     "line": {"width": 1.5, "color": colour},
-                    "opacity": 1.0,  # Plotly's own for markers of several sizes is less, with white edges
+                    "opacity": 1.0,  # Plotly's default for markers of several sizes is lower, with white edges
                 },
                 "hovertext": [
                     f"{rate:.3g}: best of {count} seed{'s' if count > 1 else ''}"
@@ -221,7 +221,7 @@ def _formula(law: PowerLaw | None, points: Sequence[Best], domain: tuple[float, 
 
 
 def rate_decades(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis over all values that names them if they are few."""
+    """A logarithmic axis over all values, with ticks at the values themselves if they are few."""
     shown, given = decades(values), sorted(set(values))
     ticks = given if len(given) <= _FEW else shown.ticks
     return {

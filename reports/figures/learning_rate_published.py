@@ -1,5 +1,5 @@
-"""The paper's rule of learning rates on one sheet with the best rates of a sweep, so that one sees how far apart the
-sizes are."""
+"""The paper's rule for learning rates in one plot with a sweep's best rates, which shows how far apart the sizes
+are."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _LEFT, _PANEL, _RIGHT, _TOP, _PLOT, _BOTTOM = 88, 560, 16, 44, 260, 56
 
 
 def learning_rate_published(analysis: Analysis, rule: Rule) -> Figure | None:
-    """``None`` where the sweep has no rates to stand beside it."""
+    """The figure, or ``None`` where the sweep has no rates to compare."""
     axis, measure = rate_axis(analysis.results), chosen_by(analysis.results)
     if axis is None or measure is None:
         return None
@@ -56,7 +56,7 @@ def learning_rate_published(analysis: Analysis, rule: Rule) -> Figure | None:
 
 
 def _rule(rule: Rule, smallest: float) -> list[dict[str, Any]]:
-    """Solid where the paper fitted it, dotted down to our sizes and up to the paper's largest model."""
+    """The rule: solid where the paper fitted it, dotted down to our sizes and up to the paper's largest model."""
     low, high = rule.fitted
     lines = []
     for ends, dash in [((low, high), "solid"), ((min(smallest, low), low), "dot"), ((high, rule.largest), "dot")]:

@@ -1,5 +1,5 @@
 """Panels of lines in the style of MM1's Fig. 7b and 7c: a thick orange line with filled circles, a grid with a finer
-one behind it, the frame closed. Further lines get other colours and symbols, so that no two rest on colour alone."""
+one behind it, a closed frame. Further lines get other colours and symbols, so that no two differ by colour alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ DECADE = 10.0
 """Ratio of the largest value to the smallest from which an axis is logarithmic."""
 
 _APART, _APART_TURNED = 0.15, 0.08
-"""Of the panel's width: values that are nearer to each other share a label; those on their side need less room."""
+"""Shares of the panel's width: of values closer together only the first is labelled; rotated labels need less room."""
 _LEFT, _PANEL, _RIGHT, _PLOT, _TOP, _BOTTOM, _LETTER = 62, 250, 8, 200, 38, 74, 8.5
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 
@@ -37,7 +37,7 @@ class Panel:
     unit: str
     lines: Sequence[Line]
     vertical: tuple[float, float, float] | None = None
-    """Both ends of the vertical axis, and how far its ticks are apart; by itself as the points need it."""
+    """Ends of the vertical axis and the distance between its ticks; ``None`` to fit the points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +45,16 @@ class Strip:
     """Panels side by side over one kind of horizontal axis."""
 
     label: str
-    """Of the horizontal axis."""
+    """Title of the horizontal axis."""
     panels: Sequence[Panel]
     logarithmic: bool = False
-    """Whether it is by magnitude, however short."""
+    """Whether the horizontal axis is logarithmic, however short it is."""
     named: bool = True
-    """Whether the axis names the values; else it has even ticks from zero."""
+    """Whether the ticks are at the values; else they are evenly spaced from zero."""
 
 
 def draw_lines(strips: Sequence[Strip]) -> Figure:
-    """The strips below each other, at least one of which has a line."""
+    """The strips one below the other; at least one must have a line."""
     names = [line.name for strip in strips for panel in strip.panels for line in panel.lines]
     words = min(60, max(map(len, names)))
     panels = max(len(strip.panels) for strip in strips) * (_LEFT + _PANEL + _RIGHT)
@@ -89,7 +89,7 @@ def draw_lines(strips: Sequence[Strip]) -> Figure:
 
 
 def _rise(panel: Panel) -> dict[str, Any]:
-    """The vertical axis: with a little room, also about what hardly varies."""
+    """The vertical axis, with a little room even around values that hardly vary."""
     if panel.vertical is not None:
         low, high, apart = panel.vertical
         return {"range": (low, high), "tick0": 0, "dtick": apart}
@@ -105,7 +105,7 @@ def _axis(**extra: Any) -> dict[str, Any]:
 
 
 def _scale(strip: Strip, panel: Panel) -> dict[str, Any]:
-    """Ticks at the values themselves, on their side where the axis is logarithmic, as the paper has its resolutions."""
+    """Ticks at the values themselves, with labels rotated on a logarithmic axis, as for the paper's resolutions."""
     values = sorted({value for line in panel.lines for value in line.x})
     logarithmic = bool(values) and values[0] > 0 and (strip.logarithmic or values[-1] >= DECADE * values[0])
     logarithmic = logarithmic and strip.named
@@ -128,7 +128,7 @@ def _scale(strip: Strip, panel: Panel) -> dict[str, Any]:
 
 
 def _within_decades(values: Sequence[float]) -> list[float]:
-    """Where logarithmic paper has its finer lines; Plotly's own would be at equal distances in the values."""
+    """The finer lines of logarithmic paper; Plotly's own would be evenly spaced in the values."""
     first, last = floor(log10(values[0])) - 1, ceil(log10(values[-1]))
     return [digit * 10.0**decade for decade in range(first, last + 1) for digit in range(1, 10)]
 

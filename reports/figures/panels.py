@@ -1,6 +1,6 @@
-"""Three panels of grouped bars in the style of MM1's Fig. 4: one panel a number of shots, one value axis for all.
+"""Three panels of grouped bars in the style of MM1's Fig. 4: one panel per number of shots, one value axis for all.
 
-Where the scores of the panels lie far apart the axis is broken, as in the paper: two stretches of equal height with a
+Where the scores of the panels lie far apart, the axis is broken, as in the paper: two stretches of equal height with a
 white gap and slanted strokes between them.
 """
 
@@ -19,13 +19,13 @@ from reports.style import FIGURE_4, SANS, frame_axis, layout, legend, verbatim
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 8, 44, 50
 _GAP = 0.02  # of the panel's height, between the stretches of a broken axis
 _MOST_GROUPS = 12
-"""Of a figure that nobody asked for."""
+"""Most groups of a figure that the sweep does not ask for."""
 _BAR_WIDTH = 0.81  # of a group's bars together, in group pitches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Which arm stands where: by (series, group). A pair without an arm leaves its slot empty."""
+    """Which arm belongs in which slot, by (series, group). A pair without an arm leaves its slot empty."""
 
     series: Mapping[str, str]
     """Shown names by value label, in order."""
@@ -35,7 +35,7 @@ class Grid:
 
 
 def has_grid(analysis: Analysis, key: str) -> bool:
-    """Whether an axis sets the key, arms differ in it alone, and the groups can be read."""
+    """Whether an axis sets the key, some arms differ in it alone, and the groups are few enough to read."""
     if not any(key in axis["keys"] for axis in analysis.results.plan["axes"]):
         return False
     found = grid(analysis, key=key, names={}, figure_name=key)
@@ -67,7 +67,7 @@ def grid(analysis: Analysis, *, key: str, names: Mapping[str, str], figure_name:
         groups.setdefault(group, _group_name(arm, rest))
         labels.setdefault(group, ",<br>".join(map(verbatim, rest)))
         arms[own, group] = arm
-    if len(set(groups.values())) < len(groups):  # what the short names leave out tells them apart
+    if len(set(groups.values())) < len(groups):  # only what the short names leave out distinguishes them
         groups = labels
     return Grid(series=series, groups=groups, arms=arms)
 
@@ -83,11 +83,11 @@ class Bars:
     groups: Mapping[str, str]
     """Shown names by key, in order; ``<br>`` breaks a line."""
     table: Mapping[tuple[str, str, str], Bar]
-    """By column label, series and group; every one is there."""
+    """By column label, series and group; every combination is present."""
     styles: Mapping[str, int]
-    """Number of its colour and hatch by series."""
+    """Number of the colour and hatch, by series."""
     title: str = ""
-    """Stands above at the left; empty for none."""
+    """Shown above the figure at the left; empty for none."""
 
 
 def panels(analysis: Analysis, grid: Grid) -> Figure:
@@ -149,7 +149,7 @@ def draw(bars: Bars) -> Figure:
 
 
 def _rows(bars: Bars, column: Column) -> dict[str, list[Bar]]:
-    """By series, in the order of the groups."""
+    """The bars by series, in the order of the groups."""
     return {series: [bars.table[column.label, series, group] for group in bars.groups] for series in bars.series}
 
 
@@ -175,7 +175,7 @@ def _traces(bars: Bars, column: Column, axes: Mapping[str, str], *, in_legend: b
 def _labels(
     bars: Bars, column: Column, axes: Mapping[str, str], stretch: ValueRange, *, first: bool
 ) -> list[dict[str, Any]]:
-    """Values above the bars that end in this stretch; in the first one also the words in empty slots."""
+    """Values above the bars that end in this stretch; in the first stretch also the words in empty slots."""
     references = {"xref": axes["xaxis"], "yref": axes["yaxis"]}
     slot = _BAR_WIDTH / len(bars.series) * FIGURE_4.plot_width / (len(bars.groups) - 1 + 2 * FIGURE_4.margin)
     font = {"family": SANS, "size": max(6, min(10, int(slot / 2.9))), "weight": "bold"}
@@ -203,7 +203,8 @@ def _split(bottom: float, top: float, parts: int) -> list[tuple[float, float]]:
 def _group_axis(
     bars: Bars, domain: tuple[float, float], suffix: str, *, bottom_line: bool, top_line: bool
 ) -> dict[str, Any]:
-    """Groups below the panel; of a broken panel the lower part has the bottom line and the names, the upper the top."""
+    """Groups below the panel; in a broken panel the lower part has bottom line and names, the upper part the top
+    line."""
     return frame_axis(
         domain=domain,
         anchor=f"y{suffix}",
@@ -219,7 +220,7 @@ def _group_axis(
 
 
 def _group_size(bars: Bars) -> int:
-    """Font size with which the longest line of a group's name stays in its place."""
+    """Font size at which the longest line of a group's name fits its place."""
     place = FIGURE_4.plot_width / (len(bars.groups) - 1 + 2 * FIGURE_4.margin)
     letters = max(len(line) for name in bars.groups.values() for line in name.split("<br>"))
     return max(7, min(16 if len(bars.groups) <= 4 else 11, int(place / (0.56 * max(letters, 1)))))

@@ -1,4 +1,4 @@
-"""The paper's own figures from its published numbers, drawn as a sweep's are: shown beside them, never mixed in."""
+"""The paper's own figures from its published numbers, drawn like a sweep's and shown beside them, never mixed in."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from reports.paper.published import Block, PublishedCurve
 from reports.plot import Figure
 
 MARK = "MM1 (published)"
-"""Stands in every one of these figures."""
+"""Appears in every one of these figures."""
 
 
 def published_figure(blocks: Sequence[Block], *, beside: Sequence[str]) -> Figure:
     """The blocks in one figure: the panels of Fig. 5, or the one table or figure that has the layout of Fig. 4.
 
-    ``beside`` are the series of the figure that it stands beside: what has the same name there gets the same colour.
+    ``beside`` are the series of the figure that it is shown beside: series of the same name get the same colour.
     """
     if blocks[0].figure == "data_mix":
         return mixes([_mix(block) for block in blocks])

@@ -1,4 +1,4 @@
-"""Ranges and ticks of value axes, chosen from the data with the grammar of the paper's figures."""
+"""Ranges and ticks of value axes, chosen from the data by the conventions of the paper's figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class ValueRange:
 
 
 def full_range(intervals: Sequence[tuple[float, float]], *, percent: bool, headroom: float = 0.15) -> ValueRange:
-    """Fig. 5: ticks of 20 (percent); the range ends on ticks, with ``headroom`` of it free above for labels and legend.
+    """Fig. 5: ticks every 20 (percent); the range ends on ticks, with ``headroom`` of it free for labels and legend.
 
-    There is no tick above 100 %; the room above it ends one step further on.
+    There is no tick above 100 %, though the range may go on beyond it.
     """
     step = 20.0 if percent else _nice(max(high for _, high in intervals) / 4)
     return _range(intervals, unit=step, step=step, below=0.1 * step, headroom=headroom, percent=percent)
@@ -60,8 +60,8 @@ def broken_range(
 
 
 def decades(values: Sequence[float]) -> ValueRange:
-    """A logarithmic axis over all values: its ends as powers of ten, and ticks in each decade, the fewer the longer; on
-    one so short that hardly any fall on it, ticks at equal distances."""
+    """A logarithmic axis over all values: its ends as exponents of ten, and ticks in each decade, fewer on a longer
+    axis. On one so short that hardly any fall on it, the ticks are evenly spaced."""
     low, high = log10(min(values)), log10(max(values))
     room = max(0.06, 0.08 * (high - low))
     low, high = low - room, high + room
@@ -94,7 +94,7 @@ def _range(
 
 
 def _nice(value: float) -> float:
-    """The least of 1, 2, 5 times a power of ten that is not below ``value``; 1 for nothing."""
+    """The least of 1, 2, 5 times a power of ten that is not below ``value``; 1 where that is not positive."""
     if value <= 0:
         return 1.0
     power = 10.0 ** floor(log10(value))

@@ -1,4 +1,4 @@
-"""Scores by step of training, as MM1's Fig. 7c: on validation items, as far as trainings took them on their way."""
+"""Scores by training step, as in MM1's Fig. 7c: on validation items, as far as trainings took them along the way."""
 
 from reports.analysis import Analysis
 from reports.curves import Curve, score_curves
@@ -11,12 +11,12 @@ MOST_ARMS = 7
 
 
 def has_steps(analysis: Analysis) -> bool:
-    """Whether any training was scored on its way."""
+    """Whether any training was scored along the way."""
     return bool(score_curves(analysis.results, most=1))
 
 
 def steps(analysis: Analysis) -> Figure:
-    """The figure, the baseline's line first. Raises ``ReportError`` where no training was scored on its way."""
+    """The figure, the baseline's line first. Raises ``ReportError`` where no training was scored along the way."""
     results = analysis.results
     found = score_curves(results, most=MOST_ARMS)
     if not found:

@@ -11,7 +11,7 @@ from reports.style import OKABE_ITO, heading, plain_layout, verbatim
 from reports.task_grid import leading_measures
 
 MOST_ARMS = 7
-"""Arms drawn, the baseline and the first: more could not be told apart."""
+"""Arms drawn, the baseline and the first others: more could not be distinguished."""
 
 _IN_A_ROW = 4
 _PANEL, _LEFT, _RIGHT, _TOP, _PLOT, _BOTTOM, _LETTER = 200, 46, 8, 34, 150, 44, 6.6
@@ -61,7 +61,7 @@ def tasks(analysis: Analysis) -> Figure:
 def _trace(
     analysis: Analysis, arm: Arm, measures: Sequence[Measure | None], shots: Sequence[int], place: int, count: int
 ) -> dict[str, Any]:
-    """The arms stand a little beside each other, so that their intervals do not cover each other."""
+    """One arm's trace, shifted sideways a little so that the arms' intervals do not cover each other."""
     known = [
         (number, mean, measure)
         for number, measure in enumerate(measures)

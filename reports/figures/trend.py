@@ -1,4 +1,4 @@
-"""Scores along an axis of numbers, as MM1's Fig. 7b and 7c: a row for each such axis, a panel for each headline
+"""Scores along an axis of numbers, as in MM1's Fig. 7b and 7c: a row for each such axis, a panel for each headline
 measure, a line through the arms that are alike on all other axes."""
 
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from reports.statistics import Estimate
 LEAST_VALUES = 3
 MOST_AXES, MOST_LINES = 3, 7
 RESOLUTION = "image.resolution"
-"""By magnitude, as in the paper, however few values there are."""
+"""Always on a logarithmic axis, as in the paper, however few values there are."""
 _LABELS = {RESOLUTION: "Image resolution", "training.steps": "Pre-training step"}
 """As the paper writes them."""
 
 
 def number_axes(analysis: Analysis) -> list[Mapping[str, Any]]:
-    """Axes along which some arms, alike in all else, stand at ``LEAST_VALUES`` numbers or more and have scores."""
+    """Axes along which arms that are alike in all else have scores at ``LEAST_VALUES`` numbers or more."""
     axes = analysis.results.plan["axes"]
     return [axis for axis in axes if any(_lines(analysis, axis, one) for one in analysis.results.headline)][:MOST_AXES]
 
 
 def trend(analysis: Analysis) -> Figure:
-    """The figure. Raises ``ReportError`` where no axis is one of numbers."""
+    """The figure. Raises ``ReportError`` where there is no such axis of numbers."""
     axes = number_axes(analysis)
     if not axes:
         raise ReportError(f"no axis has scores at {LEAST_VALUES} numbers or more")
@@ -46,7 +46,7 @@ def _strip(analysis: Analysis, axis: Mapping[str, Any]) -> Strip:
 
 
 def _lines(analysis: Analysis, axis: Mapping[str, Any], measure: Measure) -> list[Line]:
-    """The baseline's line first, at most ``MOST_LINES``."""
+    """At most ``MOST_LINES`` lines, the baseline's first."""
     found: dict[tuple[tuple[str, str], ...], list[tuple[float, Estimate, Arm]]] = {}
     for arm in analysis.results.arms:
         value, mean = _number(arm, axis), analysis.mean(arm, measure)
@@ -74,6 +74,6 @@ def _lines(analysis: Analysis, axis: Mapping[str, Any], measure: Measure) -> lis
 
 
 def _number(arm: Arm, axis: Mapping[str, Any]) -> float | None:
-    """Where an arm stands: the first of the axis' keys counts."""
+    """Where an arm is on the axis: the first of the axis' keys counts."""
     value = arm.settings.get(axis["keys"][0]) if axis["keys"] else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

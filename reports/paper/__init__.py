@@ -1,1 +1,1 @@
-"""Beside the published numbers: what MM1 measured, which arms of a sweep stand for it, and whether its lessons hold."""
+"""A sweep beside the published numbers: what MM1 measured, which arms stand for it, and whether its lessons hold."""

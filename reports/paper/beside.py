@@ -2,7 +2,7 @@
 
 Differences are paired (``reports/analysis.py``) and adjusted by Holm over the comparisons that bear on one lesson,
 within one column. The paper's difference is taken over the same terms and with the same weights as ours, so that like
-stands beside like where a sweep has only some of the arms. Its numbers have no intervals: ours are tested.
+is compared with like where a sweep has only some of the arms. The paper's numbers have no intervals; ours are tested.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ class Compared:
     published: float
     """The paper's difference, in points."""
     difference: Difference | None
-    """Ours, in stored units; ``None`` where there is a gap alone."""
+    """Ours, in stored units; ``None`` where there are only gaps."""
     terms: int
-    """Of the comparison's terms, how many have scored arms."""
+    """How many of the comparison's terms have scored arms."""
     gaps: tuple[str, ...]
-    """What is missing, one sentence a reason; empty where nothing is."""
+    """What is missing, one entry per reason; empty where nothing is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Order:
     column: str
     settings: int
     seeds: int
-    """Least of any pair."""
+    """Fewest of any pair."""
     pairs: int
     alike: int
     """Pairs whose means here are in the paper's order."""
@@ -56,15 +56,15 @@ class Beside:
 
     published: Published
     margin: float
-    """Of the sweep, in points."""
+    """The sweep's, in points."""
     comparisons: tuple[Compared, ...]
     """By the paper's comparisons and columns; empty where the sweep varies nothing that the paper varied."""
     orders: tuple[Order, ...]
     repeated: tuple[Block, ...]
-    """All of whose settings that an arm can stand for have one."""
+    """The blocks in which every setting that an arm can stand for has one."""
 
     def find(self, comparison: str, column: str) -> Compared | None:
-        """``None`` where the sweep varies nothing that its lesson is about."""
+        """The comparison at a column; ``None`` where the sweep varies nothing that its lesson is about."""
         return next(
             (one for one in self.comparisons if (one.comparison.name, one.column) == (comparison, column)), None
         )
@@ -141,7 +141,7 @@ def _compared(
 
 
 def _used(analysis: Analysis, terms: Sequence[Sequence[Matched]], measure: Measure | None) -> list[list[Matched]]:
-    """By term what can be averaged at a measure."""
+    """For each term, the matches that can be averaged at a measure."""
     contrasts = [one.contrast for matched in terms for one in matched]
     kept = [] if measure is None else usable(analysis.results, contrasts, measure)
     return [[one for one in matched if any(one.contrast is other for other in kept)] for matched in terms]

@@ -1,6 +1,6 @@
-"""Which arms of a sweep stand for which of the paper's settings, and the contrasts of arms that a term comes to.
+"""Which arms of a sweep stand for which of the paper's settings, and the contrasts of arms that a term translates to.
 
-An arm stands for a setting where it has what ``Setting.arms`` asks for, nothing else asked. The arms of one contrast
+An arm stands for a setting if it has what ``Setting.arms`` asks for; nothing else is required. The arms of one contrast
 are alike in everything that the settings do not name. Nothing is guessed: a setting that no arm stands for, or that two
 arms alike in all else stand for, is a gap with its reason.
 """
@@ -16,12 +16,12 @@ from reports.frame import Results
 from reports.paper.published import Comparison, Published, Setting
 
 _MIX = "data.mix"
-_NONE = 1e-6  # a share below this is none
+_NONE = 1e-6  # a share below this counts as none
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matched:
-    """One of a comparison's terms in arms."""
+    """One of a comparison's terms, expressed in arms."""
 
     term: Mapping[str, float]
     contrast: Contrast
@@ -44,13 +44,13 @@ class Counterparts:
         }
 
     def in_scope(self) -> list[Comparison]:
-        """The comparisons of every lesson about something that the sweep varies, those without arms too."""
+        """The comparisons of every lesson about something that the sweep varies, including those without arms."""
         comparisons = self._published.comparisons
         lessons = {one.lesson for one in comparisons if self._published.changed(one) & self._varied}
         return [one for one in comparisons if one.lesson in lessons]
 
     def match(self, term: Mapping[str, float]) -> list[Matched]:
-        """The term in arms, once for each surrounding of alike arms that has one arm for every setting."""
+        """The term in arms, once for each group of otherwise equal arms that has exactly one arm for every setting."""
         surroundings = [self._arms[name] for name in term]
         shared = [place for place in surroundings[0] if all(place in other for other in surroundings)]
         contrasts = []
@@ -73,7 +73,7 @@ class Counterparts:
         return bool(self._arms[setting.name])
 
     def _standing_for(self, setting: Setting) -> dict[str, list[str]]:
-        """Arm keys by their surroundings: everything that the setting does not name."""
+        """Keys of the arms that stand for a setting, by their surroundings: everything that it does not name."""
         found: dict[str, list[str]] = {}
         if not setting.arms:
             return found
@@ -97,7 +97,7 @@ def _holds(key: str, value: Any, wanted: Any) -> bool:
 
 
 def _shares(mix: Any) -> dict[str, float] | None:
-    """A mix with its sum at one; ``None`` for what is not one."""
+    """A mix normalised to a sum of one; ``None`` for what is not a mix."""
     if not isinstance(mix, Mapping) or not all(isinstance(share, int | float) for share in mix.values()):
         return None
     total = sum(mix.values())

@@ -1,16 +1,16 @@
 """The paper's lessons as claims about comparisons, each with a verdict from these records.
 
-A difference within the margin of the sweep (two one-sided tests) counts as none. So a claim that something
-helps is *supported* by a difference in its direction that is significant and not within the margin, and *contradicted*
-by one in the other direction or by one within the margin; a claim that something matters little is supported by a
-difference within the margin, never by a large p, and contradicted by an interval that lies outside the margin. All else
-is *not resolvable* with these data, and so is everything with one seed, which cannot tell an effect from another
-training. With more data a verdict can only leave "not resolvable".
+A difference within the margin of the sweep (two one-sided tests) counts as none. So a claim that something helps is
+*supported* by a difference in its direction that is significant and not within the margin, and *contradicted* by one in
+the other direction or by one within the margin; a claim that something matters little is supported by a difference
+within the margin, never by a large p, and contradicted by an interval that lies outside the margin. All else is *not
+resolvable* with these data, and so is everything with one seed, which cannot distinguish an effect from the variation
+between trainings. With more data a verdict can only leave "not resolvable".
 
 A lesson is contradicted if any claim is, supported if every claim is, and not tested here where arms for a claim are
-missing and the others do not contradict it. As one claim of k is enough to contradict, what contradicts is tested at
-5 % / k (Bonferroni), so that a true lesson is contradicted by chance in at most 5 % of sweeps; what supports must hold
-for all claims and needs no such care (Berger 1982, Technometrics 24:295).
+missing and the others do not contradict it. As one claim of k is enough to contradict, contradiction is tested at
+5 % / k (Bonferroni), so that a true lesson is contradicted by chance in at most 5 % of sweeps; support must hold for all
+claims and needs no such adjustment (Berger 1982, Technometrics 24:295).
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ UNRESOLVED, UNTESTED = "not resolvable with this much data", "not tested here"
 
 @dataclass(frozen=True, kw_only=True)
 class Tested:
-    """A claim and what became of it."""
+    """A claim and its verdict."""
 
     claim: Claim
     compared: Compared
@@ -36,7 +36,7 @@ class Tested:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A lesson and what became of it."""
+    """A lesson and its verdict."""
 
     lesson: Lesson
     verdict: str
@@ -52,7 +52,7 @@ class Verdict:
 
 
 def lessons(beside: Beside) -> tuple[Verdict, ...]:
-    """Those lessons about something that the sweep varies, in the order of the paper."""
+    """The verdicts on the lessons about something that the sweep varies, in the order of the paper."""
     found = []
     for lesson in beside.published.lessons:
         claims = [(claim, beside.find(claim.comparison, claim.column)) for claim in lesson.claims]
@@ -74,7 +74,7 @@ def paper_holds(tested: Tested, margin: float) -> bool:
 
 
 def judge(claim: Claim, compared: Compared, level: float) -> Tested:
-    """What a comparison says of a claim. ``level``: of what would contradict it (a probability)."""
+    """What a comparison says about a claim. ``level``: significance level of a contradiction (a probability)."""
     difference = compared.difference
     if difference is None:
         return Tested(claim=claim, compared=compared, verdict=UNTESTED)

@@ -1,7 +1,7 @@
 """What MM1 published, read from ``mm1.yaml`` beside this module: scores, what is compared, and the lessons drawn.
 
-Scores are in the paper's units (points of 100). Every block says where its numbers were read. Nothing here knows of a
-sweep; which arms may stand for a setting is data (``Setting.arms``), applied in ``reports/paper/counterparts.py``.
+Scores are in the paper's units (points of 100). Every block says where its numbers were read. Nothing here knows about
+sweeps; which arms may stand for a setting is data (``Setting.arms``), applied in ``reports/paper/counterparts.py``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,14 @@ class Setting:
     scores: Mapping[str, float]
     """By column, such as ``4-shot``."""
     arms: Mapping[str, Any]
-    """By dotted configuration key what an arm must have to stand for it: a list of values of which it has one, or of a
-    mix by source the [least, most] share. Empty where no arm can."""
+    """What an arm must have to stand for it, by dotted configuration key: one of a list of values or, for a mix, a
+    share between [least, most] for each source. Empty where no arm can."""
     series: str
     """Its name in the figure; empty where it is not drawn."""
     group: str
-    """Where in the figure it stands; empty where the groups are the columns."""
+    """Its group in the figure; empty where the groups are the columns."""
     row: tuple[str, ...]
-    """What its row in the paper's table begins with, the group first; empty for one of a figure."""
+    """The first cells of its row in the paper's table, the group first; empty for a setting of a figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +59,15 @@ class PublishedCurve:
     title: str
     provenance: str
     label: str
-    """Of the horizontal axis, in whose units the points are."""
+    """Title of the horizontal axis, in whose units the points are."""
     vertical: tuple[float, float, float]
-    """Both ends of the vertical axis, and how far its ticks are apart."""
+    """Ends of the vertical axis and the distance between its ticks."""
     points: Mapping[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """The paper's law of learning rates: ``ln(rate) = slope * ln(parameters) + intercept``."""
+    """The paper's law for learning rates: ``ln(rate) = slope * ln(parameters) + intercept``."""
 
     source: str
     provenance: str
@@ -76,7 +76,7 @@ class Rule:
     fitted: tuple[float, float]
     """Parameters, without embeddings, of the smallest and the largest model that it was fitted to."""
     largest: float
-    """Of the largest model that the paper trained by it."""
+    """Parameters of the largest model that the paper trained by it."""
 
     def rate(self, size: float) -> float:
         return exp(self.slope * log(size) + self.intercept)
@@ -84,7 +84,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A mean over terms, each a weighted sum of settings whose weights come to zero."""
+    """A mean over terms, each a weighted sum of settings whose weights sum to zero."""
 
     name: str
     lesson: str

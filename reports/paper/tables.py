@@ -13,7 +13,7 @@ _NOT_EVIDENCE = "Agreement in a small world is a check of the platform, not evid
 
 
 def beside_table(beside: Beside) -> Table:
-    """Every comparison, and below it each column; one row alone where nothing of it could be tested."""
+    """Every comparison, with a row for each column below it; a single row where none of it could be tested."""
     rows: list[Row] = []
     for comparison in dict.fromkeys(one.comparison.name for one in beside.comparisons):
         compared = [one for one in beside.comparisons if one.comparison.name == comparison]
@@ -78,8 +78,8 @@ def order_table(beside: Beside) -> Table:
 
 
 def lessons_table(verdicts: tuple[Verdict, ...], margin: float) -> Table:
-    """A row for each lesson with its verdict, and below it its claims with the numbers behind it. ``margin``: of the
-    sweep, in points."""
+    """A row for each lesson with its verdict, and below it its claims with the numbers behind it. ``margin``: the
+    sweep's, in points."""
     rows = []
     for verdict in verdicts:
         label = f"{verdict.lesson.statement} ({verdict.lesson.source})"
@@ -131,7 +131,7 @@ def _row(one: Compared) -> Row:
 
 
 def _agreement(difference: Difference, measure: Measure, published: float) -> tuple[str, str]:
-    """Whether the sign is the paper's, and our size over the paper's, as far as ours is told apart from zero."""
+    """Whether the sign is the paper's, and our size over the paper's, where ours differs significantly from zero."""
     if difference.verdict == "equivalent":
         return "none here", "≈ 0"
     if difference.verdict == "unclear":
@@ -181,7 +181,7 @@ def _claim(tested: Tested, margin: float) -> Row:
 
 
 def _difference(difference: Difference, measure: Measure) -> Cell:
-    """Without its p, which has a column of its own or belongs to a lesson."""
+    """The difference without its p, which has a column of its own or belongs to a lesson."""
     return replace(difference_cell(difference, measure), p=None)
 
 
