@@ -14,11 +14,11 @@ from mm1core.data.task import Item
 from mm1core.errors import DataError
 
 _SOURCES = ("captions", "synthetic_captions", "interleaved")
-"""Which source is asked about, if there are several: the first of these."""
+"""Sources that can be asked about, if there are several: the first of these is."""
 
 
 class FileCaptioning:
-    """The captioning task over one split. Items are in an order as good as random, so a prefix is a fair sample."""
+    """The captioning task over one split. Items are in pseudo-random order, so a prefix is a fair sample."""
 
     name = "captioning"
     stop = END

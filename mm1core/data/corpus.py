@@ -1,8 +1,8 @@
 """The ``corpus`` stage: index a file source once, so that training reads its samples at random by offset.
 
 Writes ``index.npz`` (columns of ``index.Samples``), ``index.json`` (the files) and ``quarantine.jsonl``, one line for
-each broken sample or damaged stretch: shard, member, reason, detail. Each finished file is kept under ``parts/`` by
-its content until all are done, so a stage that was killed goes on with the next file.
+each broken sample or damaged stretch: shard, member, reason, detail. The index of each finished file is kept under
+``parts/``, named by the file's content, until all are done, so a stage that was killed goes on with the next file.
 """
 
 import json
@@ -86,7 +86,7 @@ def _part(path: Path, saved: Path, files: FilesConfig, check: Callable[[], None]
             lost_bytes=rest["lost_bytes"],
         )
     except (OSError, ValueError, KeyError, TypeError, BadZipFile):
-        check()  # not there, or not whole: the file is read again
+        check()  # missing or damaged: the file is read again
     part = scan(path, files, check=check)
     rest = json.dumps({"broken": [asdict(entry) for entry in part.broken], "lost_bytes": part.lost_bytes})
     save_arrays(saved, **part.samples.arrays(), rest=np.frombuffer(rest.encode(), np.uint8))

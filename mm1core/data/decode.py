@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 _FORMATS = ("JPEG", "PNG", "WEBP")
-"""Told from the content, not the name. Others are refused: some of Pillow's readers start other programs."""
+"""Recognised by content, not by name. Others are refused: some of Pillow's readers start other programs."""
 
 
 class BrokenSample(Exception):
@@ -37,7 +37,7 @@ def decode_image(data: bytes, *, max_pixels: int) -> np.ndarray:
         raise BrokenSample("too many pixels", str(error)) from error
     except UnidentifiedImageError as error:
         raise BrokenSample("undecodable image", f"none of {', '.join(_FORMATS)}") from error
-    except Exception as error:  # on hostile bytes the decoders raise nearly everything
+    except Exception as error:  # on hostile bytes the decoders raise nearly any exception
         raise BrokenSample("undecodable image", f"{type(error).__name__}: {error}"[:200]) from error
 
 
@@ -73,7 +73,7 @@ def decode_json(data: bytes) -> dict[str, Any]:
 
 
 def text_field(value: dict[str, Any], *fields: str, missing: str) -> str:
-    """The first of ``fields`` that is there; ``missing`` is the reason if none is, or if it holds no text."""
+    """The first of ``fields`` that is present; ``missing`` is the reason if none is, or if it holds no text."""
     for field in fields:
         if value.get(field) is not None:
             if not isinstance(value[field], str):

@@ -1,4 +1,4 @@
-"""A document: text and pictures in order, as a source tells it and before any tokenizer sees it."""
+"""A document: text and pictures in order, as a source gives them, before any tokenizer sees them."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +11,7 @@ PAD, BOS, END, IMAGE = "<pad>", "<bos>", "<end>", "<image>"
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """A stretch of text. ``weight`` is the loss weight of its tokens as targets; 0 for what is only read."""
+    """A stretch of text. ``weight`` is the loss weight of its tokens as targets; 0 for text that is only read."""
 
     text: str
     weight: float = 1.0
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """An image as stored: (height, width, 3) uint8. Brought to ``image.resolution`` when it is put into a row."""
+    """An image as stored: (height, width, 3) uint8. It is brought to ``image.resolution`` when it is put into a row."""
 
     pixels: np.ndarray
 

@@ -1,6 +1,6 @@
 """Documents read from indexed files, as the sources of a data mix.
 
-Which sample stands where is a pure function of (seed, row, slot): drawn at random from the train split, with
+The sample at a position is a pure function of (seed, row, slot), drawn at random from the train split, with
 replacement. So the data order needs no state, and equal positions of different arms hold equal samples.
 """
 
@@ -23,7 +23,7 @@ class FileSource:
     """
 
     def __init__(self, name: str, folder: Path) -> None:
-        """``folder`` is the work folder of the source's ``corpus`` stage; ``DataError`` if nothing is in train."""
+        """``folder`` is the work folder of the source's ``corpus`` stage; ``DataError`` if its train split is empty."""
         self._name = name
         self._index = Index(folder, name)
         self._train = self._index.numbers("train")
@@ -52,5 +52,5 @@ def captioned(index: Index, number: int) -> tuple[Part, ...]:
 
 
 def _below(bound: int, place: str) -> int:
-    """A number below ``bound``, as good as random and always the same for ``place``."""
+    """A pseudo-random number below ``bound``, always the same for ``place``."""
     return int.from_bytes(blake2b(place.encode(), digest_size=8).digest(), "big") * bound >> 64

@@ -1,4 +1,4 @@
-"""The identity of files: their content, whatever folder they lie in. Standard library only; read at the border."""
+"""The identity of files: their content, whatever folder they lie in. Standard library only: sweeps are read with it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from glob import glob
@@ -44,7 +44,7 @@ def combine(digests: Sequence[str]) -> str:
 
 
 def in_order(digests: Iterable[tuple[Path, str]]) -> list[tuple[Path, str]]:
-    """Files in the order that counts: by base name, then by content, so that folders make no difference."""
+    """Files in canonical order: by base name, then by content, so that folders make no difference."""
     return sorted(digests, key=lambda pair: (pair[0].name, pair[1], pair[0]))
 
 

@@ -1,4 +1,4 @@
-"""Where each sample of a file source lies: read at random by offset, without opening a tar file again."""
+"""Where each sample of a file source lies: samples are read at random by offset, without parsing a tar file again."""
 
 import json
 import os
@@ -19,7 +19,7 @@ PLAIN, OBJECT = 0, 1
 """What holds a sample's text: a text member, or a field of a JSON object."""
 
 CAPTION_FIELDS = ("caption", "text")
-"""The JSON fields that may hold the text; the first that is there counts."""
+"""The JSON fields that may hold the text; the first one present counts."""
 
 _OPEN_FILES = 64
 
@@ -43,7 +43,7 @@ class Samples:
     split: np.ndarray
     """uint8: position in ``SPLITS``."""
     rank: np.ndarray
-    """uint64: hash of the sample's key. The order in which held-out samples are asked."""
+    """uint64: hash of the sample's key; held-out samples are asked in its order."""
     keys: np.ndarray
     """uint8: all keys in UTF-8, one after another."""
     key_size: np.ndarray
@@ -62,7 +62,7 @@ class Index:
     """An indexed source. Safe in forked and in spawned workers: files are opened where they are read."""
 
     def __init__(self, folder: Path, source: str) -> None:
-        """``folder`` is the work folder of a finished ``corpus`` stage; ``source`` names who reads it in errors."""
+        """``folder`` is the work folder of a finished ``corpus`` stage; ``source`` is the name in errors."""
         self._folder = folder
         description = json.loads((folder / "index.json").read_text())
         self.source = source
@@ -94,7 +94,7 @@ class Index:
         return found
 
     def ranked(self, split: str) -> np.ndarray:
-        """The samples of a split in an order that is as good as random and never changes."""
+        """The samples of a split in a pseudo-random order that never changes."""
         numbers = self.numbers(split)
         return numbers[np.argsort(self._samples.rank[numbers], kind="stable")]
 

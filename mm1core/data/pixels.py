@@ -9,8 +9,8 @@ from mm1core.config import ImageConfig
 def prepare(pixels: np.ndarray, image: ImageConfig) -> np.ndarray:
     """(height, width, 3) uint8 to (3, resolution, resolution) uint8.
 
-    What is not square is cropped to the square at its centre. With ``image.acuity`` the image is first brought to that
-    many pixels and then enlarged by repeating them, so that detail changes and the patch grid does not.
+    An image that is not square is cropped to the square at its centre. With ``image.acuity`` the image is first brought
+    to that many pixels and then enlarged by repeating them, so that detail changes and the patch grid does not.
     """
     pixels = _resize(_centre_square(pixels), image.acuity or image.resolution)
     channels = np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -28,7 +28,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 
 
 _MISSES = 4
-"""Documents passed over before a row is closed: enough to fill nine tenths, few enough to leave the lengths alone."""
+"""Documents skipped before a row is closed: enough to fill nine tenths, few enough not to distort document lengths."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,9 +172,9 @@ class RowStream:
         return self._names[bisect_right(self._bounds, (self._phase + index * _GOLDEN) % 2**64)]
 
     def row(self, index: int) -> Row:
-        """The row with global index ``index``: documents 0, 1, 2, ... of its source, those that do not fit passed over.
+        """The row with global index ``index``: documents 0, 1, 2, ... of its source, except those that do not fit.
 
-        After ``_MISSES`` of those the row is closed; a first document longer than a row loses its end.
+        After ``_MISSES`` of these the row is closed; a first document longer than a row loses its end.
         """
         source = self._sources[self.source(index)]
         packed: list[_Encoded] = []
@@ -208,7 +208,7 @@ class RowStream:
         )
 
     def _shorten(self, long: "_Encoded") -> "_Encoded":
-        """A document too long for a row, without its end: whole parts, the last of them text, or else cut in a text."""
+        """A document too long for a row, without its end: cut after a text if possible, else within a text."""
         parts = long.document.parts
         for count in range(len(parts) - 1, 0, -1):
             if isinstance(parts[count - 1], Picture):
@@ -282,9 +282,9 @@ def steps(
 ) -> "DataLoader[Batch]":
     """Batches of the steps ``first_step`` to ``total_steps - 1``, in order.
 
-    Step s holds rows s * rows_per_step to (s + 1) * rows_per_step - 1, so the step is the whole position in the data.
-    Of several processes each has its equal part of them, in order. ``workers`` processes prepare batches; they change
-    nothing else.
+    Step s holds rows s * rows_per_step to (s + 1) * rows_per_step - 1, so the step alone is the position in the data.
+    Each of several processes has an equal part of these rows, in order. ``workers`` processes prepare batches; their
+    number changes nothing else.
     """
     return DataLoader(
         _Steps(stream, first_step=first_step, total_steps=total_steps, rows_per_step=rows_per_step, ranks=ranks),

@@ -29,7 +29,7 @@ class Broken:
     """An entry of the quarantine list."""
 
     member: str
-    """The sample or member; for damage between members, the bytes."""
+    """The sample or member; for damage between members, the range of bytes."""
     reason: str
     detail: str
 
@@ -41,7 +41,7 @@ class Scan:
     samples: Samples
     broken: list[Broken]
     lost_bytes: int
-    """Bytes of damaged stretches: room of samples that nobody can count."""
+    """Bytes of damaged stretches: room for samples that cannot be counted."""
 
 
 def scan(path: Path, files: FilesConfig, *, check: Callable[[], None]) -> Scan:
@@ -76,7 +76,7 @@ class _Listing:
     broken: list[Broken] = field(default_factory=list)
     lost_bytes: int = 0
     unclosed: bool = False
-    """The file ends after a whole member without an end mark; the last of ``broken`` says so."""
+    """Whether the file ends after a whole member without an end mark; the last of ``broken`` says so."""
 
 
 def _list_samples(path: Path) -> _Listing:
@@ -167,7 +167,7 @@ def _scan_lines(path: Path, files: FilesConfig, check: Callable[[], None]) -> Sc
                     text = text_field(value, "text", missing="missing text")
                     columns.add(
                         key=f"line {number}",
-                        # Equal texts share a split, so that none is held out and trained on.
+                        # Equal texts share a split, so that none is both held out and trained on.
                         group=_group(value, files, default=text),
                         image=(0, 0),
                         text=(offset, len(line)),
@@ -189,7 +189,7 @@ def _group(value: dict[str, Any], files: FilesConfig, *, default: str) -> str:
 
 
 class _Columns:
-    """Samples while they are collected."""
+    """Collects samples as columns."""
 
     def __init__(self, files: FilesConfig) -> None:
         self._held_out = files.held_out

@@ -1,8 +1,8 @@
-"""The members of a tar file and where they lie, told even when the file is damaged.
+"""The members of a tar file and where they lie, found even when the file is damaged.
 
-``tarfile`` takes damage in the middle of a file for its end, silently, and stops at some kinds for good. Here a damaged
-stretch is reported and reading goes on at the next whole header. Knows ustar, pax and GNU long names, which is what
-tar, tarfile and the webdataset writers produce; sparse members are passed over.
+``tarfile`` silently takes damage in the middle of a file for its end, and cannot continue after some kinds of it. Here
+a damaged stretch is reported and reading goes on at the next intact header. Knows ustar, pax and GNU long names, which
+is what tar, tarfile and the webdataset writers produce; sparse members are skipped.
 """
 
 import os
@@ -20,7 +20,7 @@ _NAMING = (tarfile.GNUTYPE_LONGNAME, *_PAX)
 _WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
 _PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=\n]+)=")
 _SIZE = re.compile("[0-9]{1,20}")
-"""Twenty digits are more bytes than any file has; Python refuses to read a number of thousands of them."""
+"""Twenty digits are more than the size of any file; Python refuses to parse a number of thousands of digits."""
 _LONGEST_NAME = 1 << 20
 
 
@@ -44,7 +44,7 @@ class Damage:
 
 
 def read_members(path: Path) -> Iterator[Member | Damage]:
-    """Members and damage in the order of the file. An empty archive that is well closed yields nothing."""
+    """Members and damage in the order of the file. An empty archive that is properly closed yields nothing."""
     size = path.stat().st_size
     with path.open("rb") as file:
         descriptor = file.fileno()
@@ -99,7 +99,7 @@ def _header(block: bytes) -> tarfile.TarInfo | None:
 def _pax_fields(content: bytes) -> dict[str, str] | None:
     """The ``length key=value`` records of a pax header; ``None`` where they are damaged."""
     fields, position = {}, 0
-    while position < len(content) and content[position]:  # some writers fill up with zeros
+    while position < len(content) and content[position]:  # some writers pad with zeros
         match = _PAX_RECORD.match(content, position)
         end = position + int(match.group(1)) if match else 0
         if match is None or not match.end() < end <= len(content) or content[end - 1 : end] != b"\n":

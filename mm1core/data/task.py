@@ -16,7 +16,7 @@ class Item:
     id: str
     """Unique within the task and stable across runs, such as ``test/colour/17``."""
     prompt: tuple[Part, ...]
-    """What the model sees last, the answer left out."""
+    """What the model sees last, without the answer."""
     references: tuple[str, ...]
     """Right answers (for captions: reference captions)."""
     values: frozenset[str] = field(default_factory=frozenset)

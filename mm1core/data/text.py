@@ -46,7 +46,7 @@ def encode(
 
 
 def encode_text(text: str, tokenizer: Tokenizer, *, name: str) -> list[int]:
-    """Token ids of one stretch of text; ``name`` says in errors where it stands."""
+    """Token ids of one stretch of text; ``name`` says in errors where it comes from."""
     if text == END:
         return [END_ID]
     words = _words(tokenizer, tokenizer.get_vocab_size())

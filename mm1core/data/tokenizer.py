@@ -1,9 +1,9 @@
 """The ``tokenizer`` stage: a byte-level BPE trained on the texts of the file sources, or one that the user brings.
 
 Whatever its origin, the special tokens of ``document.py`` have ids 0 to 3 in the ``tokenizer.json`` written. A
-tokenizer that lacks them there gets them: its own tokens keep their order and move behind. ``<bos>`` and ``<end>`` are
-placed by the documents, so what a loaded tokenizer adds by itself (its post-processor) is dropped, as are padding and
-truncation.
+tokenizer that lacks them there is given them: its own tokens move behind and keep their order. ``<bos>`` and ``<end>``
+are placed by the documents, so what a loaded tokenizer adds by itself (its post-processor) is dropped, as are padding
+and truncation.
 """
 
 import json
@@ -31,7 +31,7 @@ def run(
     """Write ``tokenizer.json``. Result: the entries of the vocabulary, special tokens included.
 
     Inputs: ``corpus:<source>`` of every source; only their train splits are read. Raises ``DataError`` for a file that
-    is no tokenizer, or not the one whose fingerprint the configuration holds.
+    is not a tokenizer, or not the one whose fingerprint the configuration holds.
     """
     if stage.tokenizer.path is None:
         corpora = {role: path for role, path in sorted(inputs.items()) if role.startswith("corpus:")}
@@ -43,7 +43,7 @@ def run(
 
 
 def train(texts: Iterator[str], *, vocabulary: int) -> Tokenizer:
-    """A byte-level BPE of at most ``vocabulary`` entries: any text has tokens, and gives itself when decoded."""
+    """A byte-level BPE of at most ``vocabulary`` entries: it can encode any text, which decodes to itself."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -90,7 +90,7 @@ def with_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
     """The same tokenizer with the special tokens as ids 0 to 3, adding nothing by itself and without dropout."""
     plain = {**json.loads(tokenizer.to_str()), "post_processor": None, "padding": None, "truncation": None}
     if "dropout" in plain["model"]:
-        plain["model"]["dropout"] = None  # it would make the tokens of a text a matter of chance
+        plain["model"]["dropout"] = None  # it would make the tokens of a text random
     before = Tokenizer.from_str(json.dumps(plain))
     if [before.token_to_id(token) for token in SPECIAL_TOKENS] != list(range(len(SPECIAL_TOKENS))):
         ids = _shifted(before)

@@ -2,8 +2,8 @@
 
 Writes, in the work folder, ``item_scores.npz`` (arrays ``<task>/ids`` and ``<task>/<metric>/<shots>``, so that arms can
 be compared item by item), ``predictions.jsonl`` (one line per task, shots and item, in that order) and
-``questions.jsonl`` (the first questions, to be shown). They have the same bytes on every run. Nothing is kept half-way:
-an interrupted evaluation starts again.
+``questions.jsonl`` (the first questions, for display). They have the same bytes on every run. No partial results are
+kept: an interrupted evaluation starts again.
 """
 
 import json
@@ -62,11 +62,11 @@ def score_model(
     items: int,
     stop: Stop = lambda: None,
 ) -> dict[str, Any]:
-    """The result of the stage for a model in memory, nothing written: the intermediate scores of a training run.
+    """The result of the stage for a model in memory, written nowhere: the intermediate scores of a training run.
 
     ``{"scores": [...], "metrics": {...}, "longest_prompt": tokens, "cider_tokenizer": name}``. Leaves the model in the
-    mode (training or not) it was in. Raises ``DataError`` for a task the data has not, and ``Interrupted`` if ``stop``
-    gives a reason.
+    mode (training or not) it was in. Raises ``DataError`` for a task that the data does not have, and ``Interrupted``
+    if ``stop`` gives a reason.
     """
     return _result(list(_ask(model, data, evaluation, split=split, items=items, stop=stop)))
 
@@ -183,7 +183,7 @@ def _result(answers: Sequence[_Answers]) -> dict[str, Any]:
 
 
 def _write_item_scores(file: IO[bytes], answers: Sequence[_Answers]) -> None:
-    """An ``.npz`` as numpy reads it, its members dated alike so that equal scores are equal bytes."""
+    """An ``.npz`` that numpy can read; all members have the same date, so that equal scores give equal bytes."""
     arrays: dict[str, np.ndarray] = {}
     for answer in answers:
         arrays.setdefault(f"{answer.task.name}/ids", np.array([item.id for item in answer.items], dtype=np.str_))

@@ -1,8 +1,8 @@
 """Greedy decoding through the decoder's key-value cache.
 
-Prompts of equal length are decoded side by side, so no prompt is ever padded and what a prompt is answered with does
-not depend on its neighbours or on the batch size (to the rounding of the matrix products, which only decides between
-words whose logits are equal to the last digits). A row that has given the stop token leaves the batch.
+Prompts of equal length are decoded side by side, so no prompt is ever padded, and an answer does not depend on the
+prompt's neighbours or on the batch size (up to the rounding of the matrix products, which only decides between words
+whose logits are equal to the last digits). A row that has given the stop token leaves the batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from mm1core.evaluation.prompts import Prompt
 from mm1core.model import MultimodalModel
 
 _CPU_TOKENS = 2048
-"""Prompt tokens side by side on a CPU: with more, activations leave its caches and prompts take a third longer."""
+"""Most prompt tokens in a batch on a CPU: with more, activations exceed its caches and prompts take a third longer."""
 
 
 def generate(

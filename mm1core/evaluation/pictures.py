@@ -1,9 +1,9 @@
 """Image tokens of the pictures an evaluation shows, each distinct picture encoded once.
 
 Demonstrations recur across items, tasks and numbers of shots, so the encoder and the connector would otherwise do most
-of an evaluation's work many times over. Pictures are told apart by content. They are encoded in chunks of a fixed size
-in the order they are met, so that image tokens do not depend on the batch size of decoding. The table holds
-``num_tokens x width`` numbers a picture on the model's device; pixels are let go once encoded.
+of an evaluation's work many times over. Pictures are identified by content. They are encoded in chunks of a fixed size
+in the order in which they first occur, so that image tokens do not depend on the batch size of decoding. The table
+holds ``num_tokens x width`` numbers per picture on the model's device; pixels are released once encoded.
 """
 
 from collections.abc import Sequence

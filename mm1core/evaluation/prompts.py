@@ -27,16 +27,16 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PromptBuilder:
-    """Turns items into prompts whose pictures stand in one table."""
+    """Turns items into prompts whose pictures are in one table."""
 
     tokenizer: Tokenizer
     pictures: PictureTable
     num_image_tokens: int
     seed: int
-    """Of the choice of demonstrations."""
+    """Seed of the choice of demonstrations."""
 
     def build(self, task: Task, item: Item, *, shots: Sequence[int]) -> list[Prompt]:
-        """The item after each number of shots; what they share is tokenized and encoded once."""
+        """One prompt for each number of shots; what the prompts share is tokenized and encoded once."""
         solved = demonstrations(task, item, shots=max(shots), seed=self.seed)
         *examples, question = (self._segment(item.id, parts) for parts in (*solved, item.prompt))
         prompts = []
@@ -57,6 +57,6 @@ class PromptBuilder:
             Document(name=name, parts=parts),
             self.tokenizer,
             num_image_tokens=self.num_image_tokens,
-            answer_weight=1.0,  # weights are for training alone
+            answer_weight=1.0,  # weights matter only in training
         )
         return np.asarray(tokens, dtype=np.int64), [self.pictures.number(picture.pixels) for picture in pictures]

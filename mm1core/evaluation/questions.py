@@ -1,4 +1,4 @@
-"""The first questions of each task as a person can read them: the text, and the pictures as PNG. For reports."""
+"""The first questions of each task in a readable form for reports: the text, and the pictures as PNG."""
 
 import base64
 import io
@@ -12,13 +12,13 @@ from mm1core.data.document import Picture, Text
 from mm1core.data.task import Item
 
 SHOWN = 3
-"""Questions of each task."""
+"""Questions kept of each task."""
 _LONGEST_SIDE = 192
-"""Pixels of a picture that is kept; larger ones are made smaller."""
+"""Longest side of a kept picture in pixels; larger ones are scaled down."""
 
 
 def write_questions(file: IO[bytes], asked: Mapping[str, Sequence[Item]]) -> None:
-    """One JSON line a question: ``{"task", "item", "prompt": [{"text"} or {"png"}]}``. ``asked``: items by task."""
+    """One JSON line per question: ``{"task", "item", "prompt": [{"text"} or {"png"}]}``. ``asked``: items by task."""
     for task, items in asked.items():
         for item in items[:SHOWN]:
             prompt = [_part(part) for part in item.prompt if isinstance(part, Text | Picture)]

@@ -1,7 +1,7 @@
 """From one number per item to the numbers that are reported.
 
 A standard error is the sample standard deviation over the square root of n; for a metric of zeros and ones that is the
-binomial one, the square root of p(1 - p)/(n - 1). It speaks of the choice of items alone, not of the seed.
+binomial one, the square root of p(1 - p)/(n - 1). It reflects the choice of items alone, not the seed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ class Score:
 
 
 def score(task: str, metric: str, shots: int, per_item: np.ndarray) -> Score:
-    """Raises ``DataError`` if there is no item or a value is not finite."""
+    """The mean over items and its standard error. Raises ``DataError`` if there is no item or a value is not finite."""
     values = np.asarray(per_item, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
         raise DataError(

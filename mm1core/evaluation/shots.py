@@ -1,8 +1,8 @@
-"""Which solved examples stand before a question.
+"""Which solved examples come before a question.
 
 The choice is a pure function of the evaluation seed, the task's name and the item's id: the same for every arm, on any
 number of machines, in any batch. It is nested, so that 8 shots are the 4 shots and four more, and it never shows the
-query. No random state is read or moved.
+query. No random state is read or changed.
 
 At most 2,048 candidates of a pool are used, as many as OpenFlamingo draws from, and the same ones for every task over a
 pool of that size: an evaluation then has few distinct pictures to encode, and encodes each once.
@@ -49,7 +49,7 @@ def _candidates(seed: int, pool: int) -> tuple[int, ...]:
 
 
 def _order(name: str, size: int) -> Iterator[int]:
-    """0 to ``size`` - 1 in an order drawn from the hash of ``name``: a Fisher-Yates shuffle, done as far as read."""
+    """0 to ``size`` - 1 in an order drawn from the hash of ``name``: a lazy Fisher-Yates shuffle."""
     moved: dict[int, int] = {}
     for place in range(size):
         digest = blake2b(f"{name}/{place}".encode(), digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""The world stage: images of every split, the configuration and the tokenizer, written to a folder and read again.
+"""The world stage: images of every split, the configuration and the tokenizer, written to a folder and read back.
 
 Scenes are not kept: they are a pure function of the configuration. Images are, since drawing one takes ten times as
 long as reading it. Layout: ``images_<split>.npy`` (N, canvas, canvas, 3) uint8, ``world.json``, ``tokenizer.json``.
@@ -26,7 +26,7 @@ from mm1core.world.scene import SPLITS, Split, scene, size
 
 
 def run(stage: WorldStage, *, inputs: Mapping[str, Path], work: Path, stop: Callable[[], str | None]) -> dict[str, Any]:
-    """Build the world below ``work``; what is there of an earlier attempt is written again."""
+    """Build the world below ``work``; files of an earlier attempt are written again."""
     world = stage.world
     digests = {}
     for split in SPLITS:
@@ -55,7 +55,7 @@ def read_world(folder: Path) -> WorldConfig:
 def read_images(folder: Path, split: Split) -> np.ndarray:
     """(N, canvas, canvas, 3) uint8, mapped into memory."""
     mapped = np.load(folder / f"images_{split}.npy", mmap_mode="r")
-    return np.asarray(mapped)  # still mapped, but an image of a plain array is taken out three times as fast
+    return np.asarray(mapped)  # still mapped, but taking an image out of a plain array is three times as fast
 
 
 def word_tokenizer(world: WorldConfig) -> Tokenizer:

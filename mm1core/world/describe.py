@@ -1,8 +1,8 @@
 """Scenes and facts in words: dialects, statements, captions, alt-text.
 
-Every colour and every digit has a word in each of three dialects; shapes, counts and places have one word. The asked
-word stands last before the full stop, so that what is asked is known before it is answered. Texts are words separated
-by single spaces: the tokenizer of the world knows whole words.
+Every colour and every digit has a word in each of three dialects; shapes, counts and places have one word. The word
+asked for comes last, before the full stop, so that what is asked is known before it is answered. Texts are words
+separated by single spaces: the tokenizer of the world knows whole words.
 """
 
 from functools import lru_cache
@@ -35,7 +35,7 @@ FACT_FORMS = (
 )
 """By relation: paraphrases of one fact, the place left out at the end."""
 VALIDATION_FORM, TEST_FORM = 0, 1
-"""Of the five forms in the order of a fact, the ones never used in training: one for each split that asks."""
+"""Places, among a fact's five forms in its own order, of those never used in training: one for each held-out split."""
 
 LIST_START = "see"
 """Opens an object list, so that a caption can be asked for."""
@@ -70,13 +70,13 @@ COUNT_QUESTION = "count is"
 
 IN_CAPTIONS, IN_DOCUMENTS = (2, 2, 1), (2, 1, 1)
 """Weights of the colour, the digit and the count among statements. The list of a caption names the colours already;
-without one, as in interleaved documents, colours are what is learned last."""
+without a list, as in interleaved documents, colours are learned last."""
 
 
 def statement(scene: Scene, dialect: int, draws: Draws, weights: tuple[int, int, int]) -> tuple[Part, ...]:
     """One short sentence about the scene: a colour, the digit or the count.
 
-    Where no shape is unique, so that no colour can be asked, it speaks of the digit instead.
+    Where no shape is unique, so that no colour can be asked, it states the digit instead.
     """
     colour, digit, _ = weights
     kind = draws.below(sum(weights))
@@ -100,8 +100,8 @@ def count_statement(scene: Scene) -> tuple[Part, ...]:
 def object_list(scene: Scene, dialect: int, draws: Draws) -> tuple[Part, ...]:
     """ "see SHAPE COLOUR , SHAPE COLOUR ." in random order.
 
-    The shape before the colour, and no raster order: with the colour first or a fixed order the model stops at naming
-    colours that occur somewhere in the image. Shapes count as answers too; otherwise it learns them last.
+    The shape before the colour, and no raster order: with the colour first or a fixed order, the model gets no further
+    than naming colours that occur somewhere in the image. Shapes count as answers too; otherwise it learns them last.
     """
     parts: list[Part] = [Text(text=LIST_START)]
     for number, thing in enumerate(draws.shuffled(scene.things)):
@@ -115,8 +115,8 @@ def object_list(scene: Scene, dialect: int, draws: Draws) -> tuple[Part, ...]:
 def detailed_caption(world: WorldConfig, scene: Scene, draws: Draws) -> tuple[Part, ...]:
     """The object list and one statement in random order, each in a dialect of its own.
 
-    Were the whole caption in one dialect, captions alone would teach to copy it from context, and interleaved documents
-    would have nothing of their own to teach.
+    Were the whole caption in one dialect, captions alone would teach the model to copy it from context, and interleaved
+    documents would have nothing of their own to teach.
     """
     listed = object_list(scene, draws.below(world.dialects), draws)
     stated = statement(scene, draws.below(world.dialects), draws, IN_CAPTIONS)

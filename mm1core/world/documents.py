@@ -1,7 +1,7 @@
 """The documents of the world's four sources, each a pure function of (seed, row, slot).
 
-``captions`` and ``synthetic_captions`` carry zero-shot answers, ``interleaved`` carries the use of context, ``text``
-carries facts. Which of ``captions`` are noisy alt-text is the share ``world.alt_text``.
+``captions`` and ``synthetic_captions`` teach zero-shot answers, ``interleaved`` teaches the use of context, ``text``
+teaches facts. The share ``world.alt_text`` of ``captions`` is noisy alt-text.
 """
 
 from pathlib import Path

@@ -33,7 +33,7 @@ class Draws:
     def below(self, bound: int) -> int:
         """A whole number from 0 to ``bound - 1``."""
         self._state = mixed = (self._state + _GOLDEN) & _MASK
-        # _mixed() written out: a call would cost as much again, and a caption takes twenty draws
+        # _mixed() inlined: a call would cost as much again, and a caption takes twenty draws
         mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
         return ((mixed ^ (mixed >> 31)) * bound) >> 64

@@ -64,7 +64,7 @@ def _shapes(cell: int) -> tuple[np.ndarray, ...]:
 
 @lru_cache(maxsize=4)
 def _plates(cell: int) -> np.ndarray:
-    """(10, cell, cell, 3) uint8: each digit in black, as large as fits in whole pixels, in the middle of white."""
+    """(10, cell, cell, 3) uint8: each digit in black, as large as fits in whole pixels, centred on white."""
     plates = np.full((len(_DIGITS), cell, cell, 3), 255, np.uint8)
     stroke = cell // 8
     for digit, bits in enumerate(_DIGITS):

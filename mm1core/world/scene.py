@@ -32,7 +32,7 @@ class Thing:
     """Offset within the cell in pixels, at most a quarter of its side."""
     right: int
     brightness: float
-    """0.8 to 1.1 of the colour's own."""
+    """0.8 to 1.1 times the colour's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ class Scene:
 
     @property
     def unique(self) -> tuple[Thing, ...]:
-        """The things whose shape occurs once: those of which one can ask the colour."""
+        """The things whose shape occurs once: those whose colour can be asked."""
         shapes = [thing.shape for thing in self.things]
         return tuple(thing for thing in self.things if shapes.count(thing.shape) == 1)
 

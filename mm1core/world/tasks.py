@@ -1,8 +1,8 @@
 """The world's five tasks: items from held-out scenes, demonstrations from training scenes.
 
-An item has a dialect, the three in turn; its demonstrations speak it. ``exact`` wants the word of that dialect,
-``value`` the right thing in any. Nothing in an item tells the dialect, so that at 0 shots ``exact`` is at most one in
-three on average.
+Items take the three dialects in turn, and demonstrations use their item's dialect. ``exact`` requires the word of that
+dialect, ``value`` the right thing in any. Nothing in an item reveals the dialect, so that at 0 shots ``exact`` is at
+most one in three on average.
 """
 
 import re
@@ -107,7 +107,7 @@ class ColourTask(SceneTask):
 
 
 class DigitTask(SceneTask):
-    """The digit on the plate. Its dialect is copied late in training, so the value is what stands for the task."""
+    """The digit on the plate. Models learn to copy its dialect late in training, so the value stands for the task."""
 
     name, primary = "digit", "value"
 
@@ -133,7 +133,7 @@ class CountTask(SceneTask):
 
 
 class CaptioningTask(SceneTask):
-    """The list of things. ``object_f1`` compares (colour, shape) pairs and forgives the dialect, ``cider_d`` not."""
+    """The list of things. ``object_f1`` compares (colour, shape) pairs and ignores the dialect, unlike ``cider_d``."""
 
     name, primary = "captioning", "object_f1"
     max_new_tokens = 14  # four things: a shape, a colour and a comma each, then the stop
@@ -218,7 +218,7 @@ _COLOUR_OF = {word: colour for words in describe.COLOURS for colour, word in enu
 
 
 def _objects(caption: str) -> Counter[tuple[str, int]]:
-    """The (shape, colour) pairs a list names; what is not such a pair counts as an object that is nowhere."""
+    """The (shape, colour) pairs a list names; anything else counts as an object that does not exist."""
     found: Counter[tuple[str, int]] = Counter()
     for phrase in re.split(r" , ", caption):
         words = phrase.split()
