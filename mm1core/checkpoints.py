@@ -1,8 +1,8 @@
-"""The whole state of a run at a step, in ``step-<step>.ckpt`` files: the newest two are kept.
+"""The complete state of a run at a step, in ``step-<step>.ckpt`` files: the newest two are kept.
 
-A checkpoint is written beside its name, brought to the disk and renamed, so a kill leaves the ones before it. Its last
-bytes are the CRC-32 of the others. What a damaged disk or a copy changed is renamed to ``*.corrupt``, with a warning,
-and the one before it is taken.
+A checkpoint is written to a temporary file, flushed to disk and renamed, so a kill leaves the earlier ones intact. Its
+last four bytes are the CRC-32 of the others. One that a damaged disk or a copy has changed is renamed to ``*.corrupt``,
+with a warning, and the one before it is used.
 """
 
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _KEPT = 2
 _WHOLE = 0x2144DF1C
-"""The CRC-32 of anything that is followed by its own CRC-32, the lowest byte first."""
+"""The CRC-32 of any data followed by its own CRC-32, lowest byte first."""
 _NAME = re.compile(r"step-(\d+)\.ckpt")
 
 
@@ -38,16 +38,16 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def load_newest(folder: Path, *, mapped: bool = False) -> dict[str, Any] | None:
-    """The state of the newest checkpoint that is whole, on the CPU; ``None`` if there is none.
+    """The state of the newest undamaged checkpoint, on the CPU; ``None`` if there is none.
 
-    ``mapped``: its tensors stay in the file until they are looked at, for those who need a part; the file must last as
-    long as they do.
+    ``mapped``: its tensors stay in the file until they are accessed, for callers that need only a part; the file must
+    exist as long as they do.
     """
     found = _newest_first(folder)
     for path in found:
         try:
             state = _load(path, mapped=mapped)
-        except Exception as error:  # of a damaged file zipfile and torch raise nearly everything
+        except Exception as error:  # on a damaged file zipfile and torch raise nearly any exception
             logger.warning("%s cannot be read (%s); it is set aside", path, error)
             with refusals(path):
                 os.replace(path, path.with_name(path.name + ".corrupt"))
@@ -66,12 +66,12 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _write(file: IO[bytes], state: dict[str, Any]) -> None:
     summed = _Summed(file)
-    torch.save(state, summed)  # type: ignore[arg-type]  # of a file it uses these two
+    torch.save(state, summed)  # type: ignore[arg-type]  # it uses only these two methods
     file.write(summed.crc.to_bytes(4, "little"))
 
 
 class _Summed:
-    """A file that is written to, and the CRC-32 of what was."""
+    """A file open for writing, and the CRC-32 of what has been written."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -86,7 +86,7 @@ class _Summed:
 
 
 def _load(path: Path, *, mapped: bool) -> dict[str, Any]:
-    """Raises whatever comes of damage. ``torch.load`` itself would take flipped bits for weights."""
+    """Any exception means that the file is damaged. ``torch.load`` itself would accept flipped bits as weights."""
     if checksum(path) != _WHOLE:
         raise ValueError("its checksum is wrong")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

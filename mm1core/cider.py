@@ -18,9 +18,9 @@ import numpy as np
 from mm1core.errors import DataError
 
 TOKENIZER = "ptb-lite-1"
-"""Names the tokenizer below beside every score: the Penn Treebank rules that captions meet (lower case, clitics
-apart, hyphenated words and numbers whole, punctuation dropped). Unlike Stanford's it drops brackets instead of naming
-them (-lrb-) and splits abbreviations with full stops (U.S.) and apostrophes inside names (d'Ivoire)."""
+"""Names the tokenizer below beside every score: the Penn Treebank rules that matter for captions (lower case, clitics
+split off, hyphenated words and numbers whole, punctuation dropped). Unlike Stanford's it drops brackets instead of
+naming them (-lrb-) and splits abbreviations with full stops (U.S.) and apostrophes inside names (d'Ivoire)."""
 
 _PUNCTUATION = frozenset([".", "?", "!", ",", ":", ";", "-", "--", "...", "'", '"', "`", "(", ")", "[", "]", "{", "}"])
 _TOKEN = re.compile(
@@ -64,14 +64,14 @@ class _Vector:
     norms: list[float]
     """Euclidean norm per order."""
     length: int
-    """Bigrams, as the reference implementation has it: one less than the words."""
+    """Number of bigrams, as in the reference implementation: one less than the number of words."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Corpus:
     log_items: float
     frequency: dict[_Gram, int]
-    """In how many items' references an n-gram occurs."""
+    """Number of items in whose references an n-gram occurs."""
     vectors: list[list[_Vector]]
 
 

@@ -444,7 +444,7 @@ class TrainingConfig:
 
 
 def check_shares(training: TrainingConfig, processes: int) -> None:
-    """Raises ``ConfigError`` if so many processes cannot have equal parts of a step."""
+    """Raises ``ConfigError`` if the rows of a step cannot be divided equally among this many processes."""
     parts = processes * training.micro_batches
     _require(
         training.rows_per_step % parts == 0,
@@ -593,6 +593,6 @@ class Config:
 
     @property
     def _pictured(self) -> tuple[str, ...]:
-        """The sources that have images, that which questions are asked about first."""
+        """The sources that have images, first the one that questions are asked about."""
         known = self.data.sources or SOURCE_NAMES
         return tuple(name for name in SOURCE_NAMES if name in known and name != "text")

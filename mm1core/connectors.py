@@ -1,8 +1,8 @@
 """The vision-language connectors: patch features of any grid to a square number of image tokens.
 
-Average pooling and a linear layer; attention pooling by learned queries, as open_clip's ``AttentionalPooler``; and the
-C-Abstractor of Honeybee (arXiv 2312.06742), RegNet blocks around a pooling. Every kind ends alike: a layer norm, a
-learned embedding of the slot, a common scale, so that kinds differ only in how they look at the image. None changes
+Average pooling and a linear layer; attention pooling by learned queries, as in open_clip's ``AttentionalPooler``; and
+the C-Abstractor of Honeybee (arXiv 2312.06742), RegNet blocks around a pooling. Every kind ends the same way: a layer
+norm, a learned slot embedding and a common scale, so that kinds differ only in how they look at the image. None changes
 its input.
 """
 
@@ -24,7 +24,7 @@ class Connector(nn.Module):
     """Features (N, h*w, in_width) of a patch grid (h, w) to image tokens (N, num_tokens, out_width)."""
 
     def __init__(self, config: ConnectorConfig, *, in_width: int, out_width: int, grid: tuple[int, int]) -> None:
-        """``grid`` is the usual patch grid: what the C-Abstractor's position table is made for."""
+        """``grid`` is the usual patch grid, for which the C-Abstractor's position table is made."""
         super().__init__()
         self.scale = config.scale
         self.pool: nn.Module
@@ -88,7 +88,7 @@ class AttentionPool(nn.Module):
 class CAbstractor(nn.Module):
     """RegNet blocks, adaptive average pooling, RegNet blocks, then a perceptron. Channels last throughout.
 
-    The first sum with the position table is out of place, unlike Honeybee's, which alters the caller's features.
+    The position table is added out of place, unlike in Honeybee, which alters the caller's features.
     """
 
     def __init__(self, config: ConnectorConfig, in_width: int, out_width: int, grid: tuple[int, int]) -> None:
@@ -119,14 +119,14 @@ class CAbstractor(nn.Module):
 class RegNetBlock(nn.Module):
     """The RegNet bottleneck as Honeybee instantiates it: depthwise 3x3, squeeze and excite, layer norms, SiLU.
 
-    x (N, h, w, in_width) to (N, h, w, width). Its 1x1 convolutions are linear layers here, being the same sums. It
-    starts as its shortcut: the norm before the sum has weight zero, as RegNets of timm start. Without that four
-    trainings of the micro preset (three seeds, two rates) could not read after 800 steps; with it two could after 300.
+    x (N, h, w, in_width) to (N, h, w, width). Its 1x1 convolutions are linear layers here, which compute the same sums.
+    It starts as its shortcut: the norm before the sum has weight zero, as in timm's RegNets. Without that, four
+    trainings of the micro preset (three seeds, two rates) could not read after 800 steps; with it, two could after 300.
     """
 
     def __init__(self, in_width: int, width: int) -> None:
         super().__init__()
-        squeezed = max(1, round(in_width / 4))  # of the block's input, not of its own width
+        squeezed = max(1, round(in_width / 4))  # relative to the block's input, not to its own width
         self.enter = nn.Linear(in_width, width, bias=False)
         self.enter_norm = nn.LayerNorm(width)
         self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
@@ -150,5 +150,5 @@ class RegNetBlock(nn.Module):
 
 
 def _adaptive_pool(x: torch.Tensor, side: int) -> torch.Tensor:
-    """(N, h, w, D) to (N, side, side, D): row i averages rows floor(i*h/side) up to ceil((i+1)*h/side), as columns."""
+    """(N, h, w, D) to (N, side, side, D): row i averages rows floor(i*h/side) up to ceil((i+1)*h/side); columns too."""
     return F.adaptive_avg_pool2d(x.permute(0, 3, 1, 2), side).permute(0, 2, 3, 1)

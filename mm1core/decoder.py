@@ -19,7 +19,7 @@ from mm1core.errors import ConfigError
 from mm1core.transformer import initialise
 
 _RESIDUAL = ("o_proj", "down_proj", "c_proj")
-"""What Transformers calls the matrices that write to the residual stream, in the architectures we take."""
+"""What Transformers calls the matrices that write to the residual stream, in the supported architectures."""
 
 
 def build_decoder(config: DecoderConfig, vocabulary_size: int) -> PreTrainedModel:
@@ -29,7 +29,7 @@ def build_decoder(config: DecoderConfig, vocabulary_size: int) -> PreTrainedMode
     try:
         described = AutoConfig.for_model(config.architecture, **settings)
         decoder: PreTrainedModel = AutoModelForCausalLM.from_config(described, attn_implementation="sdpa")
-    except Exception as error:  # of several classes, some of them of the libraries below Transformers
+    except Exception as error:  # of several classes, some from libraries that Transformers uses
         raise ConfigError("decoder.extra", f"Transformers refuses {dict(config.extra)}: {error}") from error
     if "logits_scaling" not in settings:
         scale = config.logits_scale

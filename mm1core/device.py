@@ -8,7 +8,7 @@ from mm1core.errors import ConfigError
 def resolve_device(name: str, *, key: str) -> torch.device:
     """The device that the setting ``key`` names; ``auto`` is a GPU where there is one, else the CPU.
 
-    Raises ``ConfigError`` for one that is not there.
+    Raises ``ConfigError`` for a device that is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

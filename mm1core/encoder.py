@@ -1,7 +1,7 @@
 """The image encoder: a vision transformer over patches, bidirectional or prefix-causal.
 
-The patch embedding is a linear layer over unfolded patches, the same sum as a strided convolution, so that it is a
-matrix like the others to the optimizer. Positions are learned per patch of the configured grid and are resized
+The patch embedding is a linear layer over unfolded patches, the same sum as a strided convolution, so that the
+optimizer treats it as a matrix like the others. Positions are learned per patch of the configured grid and are resized
 (bicubic) where an image has another grid; images need not be square.
 """
 
@@ -30,7 +30,7 @@ class ImageEncoder(nn.Module):
         nn.init.normal_(self.position, std=config.position_std)
 
     def forward(self, images: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """``mask`` broadcasts to (N, heads, h*w, h*w), True where attention is allowed; none is bidirectional."""
+        """``mask`` broadcasts to (N, heads, h*w, h*w), True where attention is allowed; ``None`` is bidirectional."""
         x = self.patch(unfold(normalise(images, self.position.dtype), self.patch_size))
         x = x + resize_positions(self.position, self.grid, grid_of(images, self.patch_size))
         for block in self.blocks:
@@ -44,7 +44,7 @@ def grid_of(images: torch.Tensor, patch_size: int) -> tuple[int, int]:
 
 
 def normalise(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """uint8 to [-1, 1]; what is floating already is taken as normalised."""
+    """uint8 to [-1, 1]; floating-point images are taken as already normalised."""
     return images if images.is_floating_point() else images.to(dtype) / 127.5 - 1.0
 
 
@@ -57,7 +57,7 @@ def unfold(images: torch.Tensor, patch_size: int) -> torch.Tensor:
 
 
 def resize_positions(table: torch.Tensor, grid: tuple[int, int], wanted: tuple[int, int]) -> torch.Tensor:
-    """A position table (h*w, D) of one patch grid for another: bicubic, no antialiasing, as Transformers' CLIP."""
+    """A position table (h*w, D) of one patch grid for another: bicubic, no antialiasing, as in Transformers' CLIP."""
     if grid == wanted:
         return table
     square = table.view(1, *grid, -1).permute(0, 3, 1, 2)

@@ -1,12 +1,13 @@
 """Training to a fixed budget of steps, on Lightning: what the encoder stage and the pre-training stage share.
 
-What is learnt is a ``Learner``; how it is executed is here. Every step: gradients summed over the micro-batches,
-clipped, one update at the scheduled rate, then (in this order) the spool, an intermediate score, the checkpoint, the
-stop request. A run that was killed and resumed equals one that was not, bit for bit on a CPU: weights, optimizers,
-random state and what is counted are in the checkpoint, the data is a pure function of the step, the spool is trimmed.
+A ``Learner`` defines what is learnt; this module defines how it is executed. Every step: gradients summed over the
+micro-batches, clipped, one update at the scheduled rate, then (in this order) the spool, an intermediate score, the
+checkpoint, the stop request. A run that was killed and resumed equals one that was not, bit for bit on a CPU: weights,
+optimizers, random state and counts are in the checkpoint, the data is a pure function of the step, the spool is
+trimmed.
 
 Lightning moves batches, applies the precision and drives the loop. Its logger, checkpoints, progress bar, estimate of
-the number of steps and signal handlers are off: those have other owners here.
+the number of steps and signal handlers are off: these are handled elsewhere.
 """
 
 import logging
@@ -47,7 +48,7 @@ class Learner(Protocol):
     """What is learnt: its weights, its data and its loss."""
 
     prefix: str
-    """Before the names of metrics: ``train`` or ``encoder``."""
+    """Prefix of the names of metrics: ``train`` or ``encoder``."""
 
     @property
     def module(self) -> nn.Module:
@@ -55,11 +56,11 @@ class Learner(Protocol):
         ...
 
     def batches(self, *, first_step: int, workers: int) -> DataLoader[Any]:
-        """The batches of the steps from ``first_step`` to the last: a pure function of the step. They have ``to``."""
+        """The batches from ``first_step`` to the last step, each a pure function of its step, with a method ``to``."""
         ...
 
     def shares(self, batch: Any) -> Iterator[tuple[torch.Tensor, Mapping[str, torch.Tensor]]]:
-        """For each micro-batch its share of the step's loss, and of further metrics: the shares sum to the value."""
+        """For each micro-batch, its share of the step's loss and of further metrics; the shares sum to the values."""
         ...
 
     def counts(self, batch: Any) -> Mapping[str, int]:
@@ -69,7 +70,7 @@ class Learner(Protocol):
 
 @dataclass(kw_only=True)
 class Progress:
-    """What a run has behind it. All of it is in the checkpoint."""
+    """What a run has done so far. All of it is in the checkpoint."""
 
     step: int = 0
     """Steps done."""
@@ -96,11 +97,12 @@ def fit(
 ) -> Progress:
     """Train ``learner.module`` for ``steps`` steps in all, continuing from the newest checkpoint below ``work``.
 
-    ``intermediate``: every so many steps, a function whose metrics go into the spool; it is called in every process,
-    and those of the first one count. Of ``training`` only the precision and the execution fields count. ``ranks``: who
-    trains with this process; the learner's batches and shares are then its part of the step's, and the first process
-    alone writes. Raises ``Interrupted`` after saving when ``stop`` gives a reason, ``Diverged`` at a loss or gradient
-    that is not finite, ``StorageError`` where ``work`` cannot be written.
+    ``intermediate``: a number of steps and a function that is called that often, whose metrics go into the spool; every
+    process calls it, and the metrics of the first one count. Only the precision and the execution fields of
+    ``training`` are used. ``ranks``: the processes that train together; the learner's batches and shares are then this
+    process's part of the step's, and only the first process writes. Raises ``Interrupted`` after saving when ``stop``
+    gives a reason, ``Diverged`` at a loss or gradient that is not finite, ``StorageError`` where ``work`` cannot be
+    written.
     """
     device = local_device(resolve_device(training.device, key="training.device"))
     if device.type == "cpu" and training.precision == "bf16":
@@ -134,7 +136,7 @@ class _Loop(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        # The learner's module is no part of this one: Lightning would move it about.
+        # The learner's module is not a submodule of this one: Lightning would move it.
         self.progress = Progress()
         self.intermediate: tuple[int, Callable[[], Mapping[str, float]]] | None = None
         self._learner = learner
@@ -168,7 +170,7 @@ class _Loop(lightning.LightningModule):
             self._finish_step(batch, values)
 
     def _gradients(self, batch: Any) -> dict[str, float]:
-        """Gradients of the whole step; its loss, further metrics and the gradients' norm before clipping."""
+        """Compute the whole step's gradients; returns its loss, further metrics and the norm before clipping."""
         for optimiser in self._optimisers:
             optimiser.zero_grad()
         values: dict[str, torch.Tensor] = {}
@@ -181,7 +183,7 @@ class _Loop(lightning.LightningModule):
             self._ranks.sum_gradients(self._trained)
         norm = whole(nn.utils.clip_grad_norm_(self._trained, self._optimisation.gradient_clip, foreach=True))
         sums = self._ranks.sum(torch.stack([value.float() for value in values.values()]))
-        numbers = torch.cat([sums, norm.float()[None]]).tolist()  # the step's one wait for a GPU
+        numbers = torch.cat([sums, norm.float()[None]]).tolist()  # the only wait for a GPU in a step
         return dict(zip([*values, "gradient_norm"], numbers, strict=True))
 
     def _update(self, values: Mapping[str, float]) -> None:
@@ -214,7 +216,7 @@ class _Loop(lightning.LightningModule):
         reason = None if last else self._ranks.anybody(self._stop())
         if reason is not None or progress.step % training.checkpoint_every == 0:
             self._save()
-            self._ranks.wait()  # nobody leaves before the state is saved
+            self._ranks.wait()  # no process leaves before the state is saved
         if reason is not None:
             raise Interrupted(reason)
 
@@ -250,9 +252,9 @@ class _Loop(lightning.LightningModule):
             checkpoints.save(self._checkpoints, self.progress.step, state)
 
     def resume(self) -> None:
-        """Take up the newest whole checkpoint, if there is one, and cut the spool back to it."""
+        """Continue from the newest undamaged checkpoint, if there is one, and trim the spool to its step."""
         if not self._ranks.first:
-            self._ranks.wait()  # what is damaged has been set aside
+            self._ranks.wait()  # until the first has set aside what is damaged
         module = self._learner.module
         state = checkpoints.load_newest(self._checkpoints, mapped=is_sharded(module))
         if state is not None:
@@ -265,7 +267,7 @@ class _Loop(lightning.LightningModule):
         if self._ranks.first:
             spool.trim(self._spool, self.progress.step)
             self._ranks.wait()
-        self._ranks.wait()  # nobody trains on before all have read
+        self._ranks.wait()  # no process trains on before all have read
 
 
 class _Clock:
@@ -309,5 +311,5 @@ def _trainer(device: torch.device, training: TrainingConfig) -> lightning.Traine
 
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # greetings, tips and the list of accelerators
-for _remark in ("does not have many workers", "srun", "LeafSpec"):  # of Lightning, on what is meant or is its own
+for _remark in ("does not have many workers", "srun", "LeafSpec"):  # Lightning's, on what is intended or its own doing
     warnings.filterwarnings("ignore", message=f".*{_remark}.*", module="lightning")

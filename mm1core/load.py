@@ -1,4 +1,4 @@
-"""What a training takes of its machine, for the curves beside the loss. No part of any result."""
+"""What a training uses of its machine, for the curves beside the loss. Not part of any result."""
 
 import resource
 import sys
@@ -8,11 +8,11 @@ import torch
 
 _GIB = 2.0**30
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
-"""Bytes that ``getrusage`` counts in."""
+"""Bytes in the unit that ``getrusage`` counts in."""
 
 
 class Load:
-    """Of this process, since it was asked last."""
+    """The load of this process since the last reading."""
 
     def __init__(self) -> None:
         self.restart()

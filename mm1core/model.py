@@ -1,7 +1,7 @@
 """The multimodal model: image encoder, connector and decoder, joined by counted placeholders.
 
-A document's image is ``connector.num_tokens`` copies of the ``<image>`` token, and its image tokens take their places
-in order. The images of all rows go through the encoder in one batch.
+An image in a document is ``connector.num_tokens`` copies of the ``<image>`` token, which its image tokens replace in
+order. The images of all rows go through the encoder in one batch.
 """
 
 import json
@@ -41,7 +41,7 @@ class MultimodalModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        # Each part draws from a generator of its own, so that changing one part leaves the start of the others alone.
+        # Each part has a generator of its own, so that changing one part leaves the others' initial weights alone.
         encoder_seed, connector_seed, decoder_seed = torch.randint(2**62, (3,)).tolist()
         self.encoder = _seeded(encoder_seed, lambda: ImageEncoder(config.image, config.encoder))
         self.connector = _seeded(
@@ -65,7 +65,7 @@ class MultimodalModel(nn.Module):
         return [*self.encoder.blocks, *layers]
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Logits (R, L, V). Images beyond those that have a name are encoded and take no place."""
+        """Logits (R, L, V). Images beyond those that have a name are encoded but not used."""
         image_tokens = self.encode_images(batch.images)[: len(batch.image_names)]
         embedded = self.embed(batch.tokens, image_tokens, batch.image_names)
         logits: torch.Tensor = self.decoder(

@@ -1,4 +1,4 @@
-"""What a stage reads its data through: the tokenizer, the sources and the tasks, whatever they come from."""
+"""How a stage reads its data: through the tokenizer, the sources and the tasks, wherever they come from."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Data:
 def open_data(inputs: Mapping[str, Path]) -> Data:
     """The data of a stage, from the work folders of its inputs by role.
 
-    ``world`` stands for all of it; otherwise ``tokenizer`` and one ``corpus:<source>`` for each source are needed.
+    ``world`` supplies all of it; otherwise ``tokenizer`` and one ``corpus:<source>`` for each source are needed.
     """
     if "world" in inputs:
         from mm1core.world.documents import open_sources

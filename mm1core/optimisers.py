@@ -1,4 +1,4 @@
-"""Optimizers and their schedule, the schedule a pure function of the step and our own budget.
+"""Optimizers and their schedule, which is a pure function of the step and the budget of steps.
 
 Muon takes the weights of linear layers; AdamW takes embeddings, positions, norms, biases and convolutions.
 """
@@ -15,7 +15,7 @@ from mm1core.sharding import is_spread, part_of, whole
 
 
 def build_optimisers(module: nn.Module, optimisation: OptimisationConfig) -> list[Optimizer]:
-    """Optimizers over the parameters that require a gradient. Their groups remember the peak rate as ``peak``."""
+    """Optimizers over the parameters that require a gradient. Their groups store the peak rate as ``peak``."""
     matrices, others = _split(module)
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in module.parameters())
     optimisers: list[Optimizer] = []
@@ -36,7 +36,7 @@ def build_optimisers(module: nn.Module, optimisation: OptimisationConfig) -> lis
 
 
 def set_rates(optimisers: Sequence[Optimizer], factor: float) -> None:
-    """Every group's rate to ``factor`` times its peak."""
+    """Set every group's rate to ``factor`` times its peak."""
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["lr"] = factor * group["peak"]
@@ -59,13 +59,13 @@ def schedule(step: int, total_steps: int, optimisation: OptimisationConfig) -> f
 class BatchedMuon(Muon):
     """``torch.optim.Muon`` with the matrices of one shape orthogonalised together, and in fp32 on a CPU.
 
-    The same update, also of matrices that are spread over processes. ``torch.optim.Muon`` takes them one by one in
-    bf16, which costs more than the rest of a training step on a CPU without bf16 instructions.
+    The update is the same, also for matrices that are spread over processes. ``torch.optim.Muon`` takes them one by one
+    in bf16, which costs more than the rest of a training step on a CPU without bf16 instructions.
     """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update; as everywhere in this package without a closure."""
+        """One update; closures are not used in this package."""
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if parameters:
@@ -79,7 +79,7 @@ class BatchedMuon(Muon):
         buffers = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
         updates = buffers
-        if group["nesterov"]:  # one by one: torch 2.11 cannot do it with a list of tensors that are spread
+        if group["nesterov"]:  # one by one: torch 2.11 cannot do it for a list of spread tensors
             updates = [torch.lerp(*pair, group["momentum"]) for pair in zip(gradients, buffers, strict=True)]
 
         for indices in _together(updates):
@@ -93,7 +93,7 @@ class BatchedMuon(Muon):
 
 
 def _together(matrices: Sequence[torch.Tensor]) -> Iterable[list[int]]:
-    """Which are orthogonalised at a time: those of one shape, but one by one where each must be gathered for it."""
+    """Indices of matrices to orthogonalise together: those of one shape, or each alone where it must be gathered."""
     if any(is_spread(matrix) for matrix in matrices):
         return [[index] for index in range(len(matrices))]
     by_shape: dict[tuple[int, int], list[int]] = {}
@@ -107,7 +107,7 @@ def _wide(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def _orthogonalise(matrices: torch.Tensor, group: dict) -> torch.Tensor:
-    """Newton-Schulz iteration on (B, rows, columns), rows <= columns: singular values go near 1."""
+    """Newton-Schulz iteration on (B, rows, columns), rows <= columns: brings singular values near 1."""
     a, b, c = group["ns_coefficients"]
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=group["eps"])

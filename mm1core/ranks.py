@@ -1,8 +1,8 @@
-"""The processes that train one model together, by the variables that torchrun and ``slurm.task`` set.
+"""The processes that train one model together, as given by the variables that torchrun and ``slurm.task`` set.
 
 Every process has its share of each step's rows, and all weights unless they are sharded (``sharding``); gradients are
-summed, never averaged, so that a step is the same on any number of processes. Rank 0 alone writes. What processes tell
-each other about the run (whether to stop, counts) goes over the CPU, gradients over the devices they are on.
+summed, never averaged, so that a step is the same on any number of processes. Only rank 0 writes. Messages about the
+run (whether to stop, counts) go over the CPU, gradients over the devices they are on.
 """
 
 import os
@@ -16,7 +16,7 @@ import torch.distributed as distributed
 from torch import nn
 
 _PATIENCE = timedelta(days=7)
-"""To wait for each other: rank 0 works alone for long. One that dies is noticed at once."""
+"""Longest wait for each other: rank 0 may work alone for a long time. A process that dies is noticed at once."""
 _BUCKET = 1 << 25
 """Bytes of gradients that are sent together."""
 
@@ -34,7 +34,7 @@ class Ranks:
         return self.index == 0
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Over all processes, elementwise; each gets the same."""
+        """The elementwise sum over all processes, the same in each."""
         if self.count > 1:
             values = values.clone()
             distributed.all_reduce(values)
@@ -49,7 +49,7 @@ class Ranks:
         return next((one for one in reasons if one is not None), None)
 
     def tell(self, value: str) -> str:
-        """What rank 0 says."""
+        """The value that rank 0 gives, in every process."""
         if self.count == 1:
             return value
         said = [value]
@@ -57,11 +57,11 @@ class Ranks:
         return said[0]
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes have arrived."""
         self.tell("")
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Every gradient becomes the sum over all processes. One that none of them has stays ``None``."""
+        """Replace every gradient by its sum over all processes. One that no process has stays ``None``."""
         if self.count == 1:
             return
         have = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
@@ -97,7 +97,7 @@ def local_device(device: torch.device) -> torch.device:
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Meet the others, if ``WORLD_SIZE`` says that there are any, at ``MASTER_ADDR`` and ``MASTER_PORT``."""
+    """Join the other processes, if ``WORLD_SIZE`` says that there are any, at ``MASTER_ADDR`` and ``MASTER_PORT``."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
@@ -110,7 +110,7 @@ def joined() -> Iterator[Ranks]:
 
 
 def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Of equal type and place, in order."""
+    """Buckets of parameters of equal type and device, in order."""
     bucket: list[nn.Parameter] = []
     size = 0
     for parameter in parameters:

@@ -1,7 +1,7 @@
 """The metrics of a run as JSON lines, ``{"step": int, "time": unix seconds, "metrics": {name: number}}``.
 
-One process appends; anyone may read at any time. A line cut short by a kill is no line: readers skip it and ``trim``
-removes it.
+One process appends; anyone may read at any time. A line cut short by a kill does not count: readers skip it and
+``trim`` removes it.
 """
 
 import json
@@ -27,7 +27,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def trim(path: Path, step: int) -> None:
-    """Cut the lines of later steps than ``step``: a run that resumes there writes them again."""
+    """Remove the lines of steps after ``step``: a run that resumes there writes them again."""
     lines = _whole_lines(path)
     kept = [line for line in lines if json.loads(line)["step"] <= step]
     content = "".join(line + "\n" for line in kept).encode()
@@ -36,7 +36,7 @@ def trim(path: Path, step: int) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make the lines reach the disk. Called before a checkpoint is saved, since no line before one is written twice."""
+    """Flush the lines to disk. Called before a checkpoint is saved, since a resumed run does not write them again."""
     if path.exists():
         with refusals(path), path.open("rb") as file:
             os.fsync(file.fileno())

@@ -46,7 +46,7 @@ class CorpusStage:
     """
 
     source: str = field(metadata={"identity": False})
-    """Named in errors alone: a key of ``data.sources``."""
+    """Used only in errors: a key of ``data.sources``."""
     files: FilesConfig
 
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and how to see that they are what was written."""
+"""Files written whole or not at all, and a checksum that shows whether they are still what was written."""
 
 import os
 import zlib
@@ -13,9 +13,9 @@ _CHUNK = 1 << 20
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """``write`` fills a file beside ``path`` that reaches the disk before it takes the name; folders are made.
+    """``write`` fills a file beside ``path`` that is flushed to disk before it takes the name; folders are created.
 
-    A reader meets the old file or the new one. Raises ``StorageError`` where the system refuses.
+    A reader sees either the old file or the new one. Raises ``StorageError`` where the system refuses.
     """
     with refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 
 def checksum(path: Path) -> int:
-    """CRC-32 of a file's content: it tells damage at the speed of reading. Raises ``OSError``."""
+    """CRC-32 of a file's content: it detects damage at the speed of reading. Raises ``OSError``."""
     crc = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -1,6 +1,6 @@
 """The pretrain stage: a multimodal model learns the data mix for a fixed budget.
 
-Below ``work``: ``model.json`` and ``model.safetensors`` when done, ``spool.jsonl`` and ``checkpoints/`` on the way.
+Below ``work``: ``model.json`` and ``model.safetensors`` when done, ``spool.jsonl`` and ``checkpoints/`` meanwhile.
 """
 
 from collections.abc import Iterator, Mapping
@@ -101,8 +101,8 @@ class Pretraining:
             yield loss / total, {}
 
     def _parts(self, batch: Batch) -> list[Batch]:
-        """The micro-batches. Where the encoder is spread over the processes all of them run it, or none does: one
-        without an image of its own then looks at a blank one, which has no place in any row."""
+        """The micro-batches. Where the encoder is spread over the processes, either all of them must run it or none: a
+        process without an image of its own then encodes a blank one, which has no place in any row."""
         parts = batch.split(self._training.micro_batches)
         if not is_sharded(self.module):
             return parts
@@ -115,7 +115,7 @@ class Pretraining:
         ]
 
     def whole(self) -> MultimodalModel | None:
-        """The model with all its weights, for the first process; the others get ``None``. To be called by all."""
+        """The model with all its weights, for the first process; the others get ``None``. All must call this."""
         if not is_sharded(self.module):
             return self.module if self._ranks.first else None
         weights = gathered(self.module.state_dict(), keep=self._ranks.first)

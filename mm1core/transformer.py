@@ -1,6 +1,6 @@
-"""The transformer block of the image encoder and of the text encoder that CLIP throws away.
+"""The transformer block of the image encoder and of the text encoder that CLIP discards.
 
-Pre-norm, without biases in the matrices, one fused query-key-value matrix, exact GELU. Positions are the caller's.
+Pre-norm, without biases in the matrices, one fused query-key-value matrix, exact GELU. The caller adds positions.
 """
 
 import torch
@@ -39,7 +39,7 @@ def initialise(module: nn.Module, *, residual: tuple[str, ...] = (), residual_sc
     """Every ``nn.Linear`` and convolution below ``module`` starts normal with standard deviation 1/sqrt(fan-in).
 
     Those whose name ends in one of ``residual`` write to the residual stream and start ``residual_scale`` times as
-    large; biases start at 0 and norms at the identity. Embeddings and other bare parameters are the caller's.
+    large; biases start at 0 and norms at the identity. Embeddings and other bare parameters are left to the caller.
     """
     for name, part in module.named_modules():
         if isinstance(part, nn.Linear | nn.Conv2d):

@@ -1,8 +1,8 @@
 """AIM: each patch is predicted from those before it, as in language models (arXiv 2401.08541).
 
-Attention is causal except within a prefix of random length, which sees itself whole; patches of the prefix do not
-count in the loss. The feature at position k-1 predicts the pixels of patch k, normalised within the patch (unbiased
-variance, as MAE). The head is thrown away afterwards, and the encoder is used with bidirectional attention.
+Attention is causal except within a prefix of random length, whose patches all see each other; patches of the prefix do
+not count in the loss. The feature at position k-1 predicts the pixels of patch k, normalised within the patch (unbiased
+variance, as in MAE). The head is discarded afterwards, and the encoder is used with bidirectional attention.
 """
 
 import torch

@@ -1,6 +1,6 @@
-"""CLIP: images and their captions are told apart from all others of the batch (arXiv 2103.00020).
+"""CLIP: each image is matched with its own caption among all of the batch, and vice versa (arXiv 2103.00020).
 
-The text encoder and both projections are thrown away afterwards; only the image encoder is kept.
+The text encoder and both projections are discarded afterwards; only the image encoder is kept.
 """
 
 from math import log

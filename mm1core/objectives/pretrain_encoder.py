@@ -1,8 +1,8 @@
 """The encoder stage: an image encoder is pre-trained alone, before the decoder sees it.
 
-Below ``work``: ``encoder.json`` and ``encoder.safetensors`` when done, ``spool.jsonl`` and ``checkpoints/`` on the way.
+Below ``work``: ``encoder.json`` and ``encoder.safetensors`` when done, ``spool.jsonl`` and ``checkpoints/`` meanwhile.
 Pair ``index`` of the data is the first picture of document ``index`` of ``encoder.training.source`` and the text up to
-the second one; like everything random here it is a pure function of the seed and the index.
+the second picture; like everything random here it is a pure function of the seed and the index.
 """
 
 import json
@@ -34,7 +34,7 @@ from mm1core.storage import write_atomically
 _CAPTION_TOKENS = 64
 """Longest caption that CLIP reads; the rest is cut, as in the original (77)."""
 _SLOTS = 16
-"""Documents without a picture, or without text after it, that are passed over before the source counts as unusable."""
+"""Documents without a picture, or without text after it, that are skipped before the source counts as unusable."""
 
 
 def run(stage: EncoderStage, *, inputs: Mapping[str, Path], work: Path, stop: Stop) -> dict[str, Any]:
