@@ -9,8 +9,8 @@ between trainings. With more data a verdict can only leave "not resolvable".
 
 A lesson is contradicted if any claim is, supported if every claim is, and not tested here where arms for a claim are
 missing and the others do not contradict it. As one claim of k is enough to contradict, contradiction is tested at
-5 % / k (Bonferroni), so that a true lesson is contradicted by chance in at most 5 % of sweeps; support must hold for all
-claims and needs no such adjustment (Berger 1982, Technometrics 24:295).
+5 % / k (Bonferroni), so that a true lesson is contradicted by chance in at most 5 % of sweeps; support must hold for
+all claims and needs no such adjustment (Berger 1982, Technometrics 24:295).
 """
 
 from collections.abc import Sequence
