@@ -45,7 +45,7 @@ _RESULT_WINDOW = 50
 
 
 class Learner(Protocol):
-    """What is learnt: its weights, its data and its loss."""
+    """What is learnt: the weights, the data and the loss."""
 
     prefix: str
     """Prefix of the names of metrics: ``train`` or ``encoder``."""

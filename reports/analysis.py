@@ -60,7 +60,7 @@ class AxisEffect:
     value: str
     reference: str
     differences: Mapping[str, Difference]
-    """By measure key; a measure that no pair has scores for is not here."""
+    """By measure key; a measure that no pair has scores for is left out."""
 
     @property
     def pairs(self) -> int:
@@ -74,7 +74,7 @@ class Analysis:
 
     results: Results
     means: Mapping[tuple[str, str], Estimate]
-    """By (arm key, measure key); arms without a scored trial are not here."""
+    """By (arm key, measure key); arms without a scored trial are left out."""
     differences: Mapping[tuple[str, str], Difference]
     """Differences from the baseline arm, by (arm key, measure key); empty without a scored baseline."""
     axis_effects: tuple[AxisEffect, ...]

@@ -40,7 +40,7 @@ class Example:
     shots: int
     references: tuple[str, ...]
     question: tuple[Part, ...]
-    """As the model saw it last; empty where it was not kept."""
+    """The end of what the model saw, after any demonstrations; empty where it was not kept."""
     answers: Mapping[str, Answer]
     """By arm label."""
 

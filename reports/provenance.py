@@ -1,4 +1,4 @@
-"""Where the numbers come from, and what about it could make a comparison unfair."""
+"""Where the numbers come from, and what in their origin could make a comparison unfair."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class Provenance:
     meanings: Mapping[str, Mapping[str, int]]
     """Versions of each kind of stage."""
     seconds: float
-    """Of all stages together, each counted once."""
+    """Time of all stages together, each counted once."""
     world: bool
     """Whether the data are the procedural micro world."""
 

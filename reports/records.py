@@ -57,7 +57,7 @@ class SweepRecords:
     plan: Mapping[str, Any]
     trials: tuple[Trial, ...]
     stages: Mapping[tuple[str, str], Mapping[str, Any]]
-    """Records of finished stages by (kind, key); a stage without a readable record is not here."""
+    """Records of finished stages by (kind, key); a stage without a readable record is left out."""
     store: Path
     digest: str
     """Changes when the plan, any record that was read, or the size of a file of scores changes."""

@@ -33,7 +33,7 @@ class Best:
     """Parameters of the decoder without embeddings."""
     seed: int
     rate: float
-    """Of several that scored the same, their geometric mean."""
+    """The geometric mean of several that scored the same."""
     edge: bool
     """Whether it is the smallest or the largest rate tried there: the best may lie beyond."""
 
@@ -83,7 +83,7 @@ def chosen_by(results: Results) -> Measure | None:
 
 
 def by_size(results: Results, axis: dict[str, Any]) -> dict[int, list[tuple[float, Arm]]]:
-    """By size of the decoder, smallest first: every rate tried, smallest first, and its arm."""
+    """By size of the decoder, smallest first: every rate tried, smallest first, with its arm."""
     key = rate_key(axis)
     found: dict[int, list[tuple[float, Arm]]] = {}
     for arm in results.arms:

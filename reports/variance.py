@@ -30,7 +30,7 @@ class Share:
     share: float
     """Sum of squares over that of all terms together, 0 to 1."""
     p: float
-    """Of the F test, adjusted over the axes and their pairs by Holm; NaN for the seeds and the rest."""
+    """p of the F test, adjusted over the axes and their pairs by Holm; NaN for the seeds and the rest."""
 
 
 Shares = Mapping[str, Share]

@@ -1,4 +1,4 @@
-"""From one number per item to the numbers that are reported.
+"""Turns one number per item into the numbers that are reported.
 
 A standard error is the sample standard deviation over the square root of n; for a metric of zeros and ones that is the
 binomial one, the square root of p(1 - p)/(n - 1). It reflects the choice of items alone, not the seed.

@@ -39,7 +39,7 @@ class Point:
     arm: Arm
     cost: float
     estimate: Estimate
-    """Of one measure, in stored units."""
+    """The mean of one measure, in stored units."""
 
 
 def has_cost(analysis: Analysis) -> bool:

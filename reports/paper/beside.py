@@ -58,7 +58,8 @@ class Beside:
     margin: float
     """The sweep's, in points."""
     comparisons: tuple[Compared, ...]
-    """By the paper's comparisons and columns; empty where the sweep varies nothing that the paper varied."""
+    """In the order of the paper's comparisons and columns; empty where the sweep varies nothing that the paper
+    varied."""
     orders: tuple[Order, ...]
     repeated: tuple[Block, ...]
     """The blocks in which every setting that an arm can stand for has one."""
