@@ -87,7 +87,7 @@ class Bars:
     styles: Mapping[str, int]
     """Number of the colour and hatch, by series."""
     title: str = ""
-    """Shown above the figure at the left; empty for none."""
+    """Shown at the top left; empty for none."""
 
 
 def panels(analysis: Analysis, grid: Grid) -> Figure:
