@@ -19,8 +19,7 @@ ARMS = 5
 class Answer:
     text: str
     right: bool | None
-    """Whether it scores at least 0.5 by the task's leading metric; ``None`` for CIDEr-D and where there is no
-    answer."""
+    """Whether it scores at least 0.5 by the task's leading metric; ``None`` for CIDEr-D, which is no share."""
 
 
 @dataclass(frozen=True, kw_only=True)

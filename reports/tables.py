@@ -46,7 +46,7 @@ class Row:
     """Scored over planned seeds, such as ``2/3``, or the number of seeds of a difference."""
     cells: tuple[Cell, ...]
     heads: bool = False
-    """Whether it sums up the rows below it."""
+    """Whether it is a heading of the rows below it, which may sum them up."""
     group: str = ""
     """Name of the group of adjacent rows that it belongs to, in a column of its own."""
     shaded: bool = False

@@ -100,7 +100,7 @@ def _cell(share: Share | None) -> Cell:
 
 
 def _scores(results: Results, measure: Measure) -> pd.DataFrame:
-    """A row for each scored trial: its score, its seed, and where it stands on each axis that varies (``a0``, …)."""
+    """A row for each scored trial: its score, its seed, and its value on each axis (``a0``, …)."""
     parts = pd.DataFrame([(part.task, part.metric, part.shots) for part in measure.parts], columns=[*_PART])
     means = results.frame.merge(parts.astype({"shots": "Int64"})).groupby(["trial", "task"])["mean"].mean()
     scores = means.groupby("trial").mean()

@@ -1,8 +1,8 @@
 """The world's five tasks: items from held-out scenes, demonstrations from training scenes.
 
-Items take the three dialects in turn, and demonstrations use their item's dialect. ``exact`` requires the word of that
-dialect, ``value`` the right thing in any. Nothing in an item reveals the dialect, so that at 0 shots ``exact`` is at
-most one in three on average.
+Items take the world's dialects in turn; demonstrations use their item's dialect. ``exact`` requires the word of that
+dialect, ``value`` the right thing in any. Nothing in an item reveals the dialect, so that with three of them ``exact``
+is at most one in three on average at 0 shots.
 """
 
 import re

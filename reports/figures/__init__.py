@@ -1,4 +1,4 @@
-"""One figure per module, each in the style of the paper."""
+"""One figure per module: the paper's in its style, our own in a plain one."""
 
 from collections.abc import Mapping
 from typing import Literal

@@ -54,7 +54,7 @@ def data_mix_grid(analyses: Sequence[Analysis]) -> Figure:
 
 
 def mixes(contents: Sequence[Mix]) -> Figure:
-    """Two panels in a row, titled below, all on one value axis."""
+    """Two panels in a row, titled below, all with the same range of values."""
     columns = min(2, len(contents))
     rows = -(-len(contents) // columns)
     boxes = [_Legend(content.names) for content in contents]

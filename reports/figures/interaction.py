@@ -30,7 +30,7 @@ _CELL, _ROW, _GAP, _TOP, _BOTTOM, _LETTER = 58, 34, 24, 62, 30, 6.6
 
 
 def crossed_pairs(analysis: Analysis) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Pairs of the plan's axes that some arms cross: each has two values at one value of the other."""
+    """Pairs of the plan's axes that are crossed: every combination of their values has an arm."""
     pairs = []
     for first, second in combinations(analysis.results.plan["axes"], 2):
         places = {(arm.values.get(first["name"]), arm.values.get(second["name"])) for arm in analysis.results.arms}

@@ -192,7 +192,8 @@ def test_anything_that_changed_makes_it_again(tmp_path, change):
     folder = mixed_sweep(tmp_path)
     build(folder)
     page = folder / "report" / "index.html"
-    page.write_text("old")
+    whole = page.read_text()
+    page.write_text(f"{whole}old")
     if change == "record":
         path = next(folder.glob("trials/*/record.json"))
         path.write_text(path.read_text() + "\n")
@@ -201,7 +202,7 @@ def test_anything_that_changed_makes_it_again(tmp_path, change):
     else:
         (folder / "report" / "summary.json").write_text("{")
     build(folder)
-    assert page.read_text() != "old"
+    assert page.read_text() != f"{whole}old"
 
 
 def test_files_of_an_earlier_report_do_not_linger(tmp_path):
