@@ -1,4 +1,4 @@
-"""The jobs of a sweep that the launcher has and that are not settled yet: a data structure of its one writer."""
+"""The jobs of a sweep that the launcher has and that are not settled yet: a data structure for its one writer."""
 
 import time
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from slurm.launcher import JobState, JobStatus
 class ActiveJobs:
     def __init__(self) -> None:
         self.works: dict[str, Work] = {}
-        """By name."""
+        """Active jobs by name."""
         self._queued: set[str] = set()
-        """Names of those that the launcher has not started yet."""
+        """Names of the jobs that the launcher has not started yet."""
 
     def note_started(self, statuses: Mapping[str, JobStatus]) -> None:
-        """Those that have left the launcher's queue since the last time have begun now."""
+        """Set the start of the jobs that have left the launcher's queue since the last call."""
         queued = {name for name, status in statuses.items() if status.state == JobState.QUEUED}
         for name in self._queued - queued:
             if name in self.works:
@@ -32,5 +32,5 @@ class ActiveJobs:
         return [work for name, work in self.works.items() if name not in self._queued]
 
     def by_trial(self) -> dict[str, str]:
-        """Names, by the key of the job's trial; shared stages are of none."""
+        """Names of jobs by the key of their trial; shared stages belong to none."""
         return {work.job.trial.key: name for name, work in self.works.items() if work.job.trial is not None}

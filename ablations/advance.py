@@ -1,11 +1,11 @@
-"""The one writer of a sweep: reads the folders and the launcher, decides what is to be done next, and does it.
+"""The one writer of a sweep: reads the folders and the launcher, decides what to do next, and does it.
 
-``Dispatcher.advance`` may be called at any time and any number of times. What it knows can be read again from the
-store and the launcher, so whoever is started next, after any kill, decides the same. What it keeps in memory (which
-stages are recorded, who waits for which) only spares it from reading everything again at every call. How often what was
-tried is in ``attempts.jsonl``: a run may be carried on by many processes after each other.
+``Dispatcher.advance`` may be called at any time and any number of times. What it knows can be read again from the store
+and the launcher, so the next process, started after any kill, decides the same. What it keeps in memory (which stages
+are recorded, which jobs wait for which) only saves reading everything again at every call. How often each job was tried
+is in ``attempts.jsonl``, because several processes may carry on a run one after another.
 
-A stage that fails takes along the trials that need it and no others.
+A failed stage takes down the trials that need it and no others.
 """
 
 import time
@@ -51,10 +51,10 @@ class Dispatcher:
         continuing: bool = False,
         replacing: bool = False,
     ) -> None:
-        """``provenance`` gives what is the same in all records of this run, and is asked when the first job starts.
+        """``provenance`` returns what all records of this run have in common, and is first called when a job starts.
         ``say`` is told of every trial that ends, ``warn`` of what a user must know. ``continuing``: carry on the run
-        that an earlier process began, with its failures; else a new one begins. ``replacing``: jobs that wait in the
-        launcher's queue are of another program, and are sent anew. Raises ``StoreError``."""
+        that an earlier process began, with its failures; otherwise begin a new one. ``replacing``: jobs that wait in
+        the launcher's queue belong to another program, and are sent anew. Raises ``StoreError``."""
         self._store = store
         self._launcher = launcher
         self._resources = resources
@@ -67,21 +67,21 @@ class Dispatcher:
         self._stages = StageRecords(store, warn=warn, on_recorded=self._backlog.recorded)
         self._active = ActiveJobs()
         self._unwanted: set[str] = set()
-        """Jobs of an earlier run that nothing needs, until they have ended."""
+        """Names of jobs of an earlier run that nothing needs and that have not ended yet."""
         self._asked: dict[str, int] = {}
-        """Jobs that were asked to end because nobody wants them, by name: 1 politely, 2 at once."""
+        """How jobs that nobody wants were asked to end, by name: 1 politely, 2 at once."""
         self._examined: set[str] = set()
         self._running_file = RunningFile(self._folder)
         self._stopping = False
         self._trouble: StoreError | None = None
-        """A job could not write the store."""
+        """Set if a job could not write the store; ``advance`` raises it."""
         with store_errors(self._store.root):
             self._verdicts = Verdicts(self._folder, continuing=continuing, trials=plan.trials)
         self.extend(plan)
         self._take_over(replacing=replacing)
 
     def extend(self, plan: Plan) -> None:
-        """Take in the trials of ``plan``; those known already stay as they are. Raises ``StoreError``."""
+        """Add the trials of ``plan``; those already known stay as they are. Raises ``StoreError``."""
         self._plan = plan
         with store_errors(self._store.root):
             for trial in plan.trials:
@@ -100,8 +100,8 @@ class Dispatcher:
                     if name in self._active.works:
                         self._settle(self._active.works.pop(name), status)
                     self._unwanted.discard(name)
-                    self._launcher.forget(name)  # last: what is not forgotten is settled by whoever comes next
-            if self._trouble is not None:  # all else is settled, so whoever comes next starts anew
+                    self._launcher.forget(name)  # last: what is not forgotten is settled by the next process
+            if self._trouble is not None:  # everything else is settled, so the next process starts afresh
                 trouble, self._trouble = self._trouble, None
                 raise trouble
             while self._has_room() and (work := self._backlog.take(self._clock())) is not None:
@@ -112,17 +112,17 @@ class Dispatcher:
 
     @property
     def records(self) -> Mapping[str, dict[str, Any]]:
-        """Of the trials that have ended, by key."""
+        """Records of the trials that have ended, by key."""
         return self._ledger.records
 
     @property
     def finished(self) -> bool:
-        """Nothing runs, and nothing will be started by a further ``advance``."""
+        """Whether nothing runs and a further ``advance`` would start nothing."""
         return not self._active.works and (self._stopping or bool(self.problem) or not self._ledger.unfinished)
 
     @property
     def replaces(self) -> bool:
-        """Whether jobs that nothing needs are still to end, so that others can take their place."""
+        """Whether jobs that nothing needs have yet to end before others can take their place."""
         return bool(self._unwanted)
 
     @property
@@ -131,11 +131,11 @@ class Dispatcher:
 
     @property
     def problem(self) -> str:
-        """Why no further jobs are started; empty where they are."""
+        """Why no further jobs are started; empty if they are."""
         return self._verdicts.problem(len(self._plan.arms))
 
     def stop(self, *, kill: bool = False) -> None:
-        """Start nothing more, and ask what runs to save its state, or end it at once."""
+        """Start nothing more, and ask active jobs to save their state, or with ``kill`` end them at once."""
         self._stopping = True
         for name in self._active.works:
             self._launcher.cancel(name, kill=kill)
@@ -155,7 +155,7 @@ class Dispatcher:
             self._regroup()
 
     def _heed_cancelled(self) -> None:
-        """Give up the trials that somebody cancelled, and ask what runs or is queued for them alone to end."""
+        """Give up the trials that somebody cancelled, and ask the jobs that only they need to end."""
         unwanted = self._ledger.heed_cancelled()
         if not unwanted:
             return
@@ -184,15 +184,15 @@ class Dispatcher:
     # Reading what is there
 
     def _take_over(self, *, replacing: bool) -> None:
-        """Go on with the jobs that an earlier process left, and end those that nothing needs any more, or that wait
-        and are to be replaced. Those that run are left to it: what they have done is good."""
+        """Continue with the jobs that an earlier process left; end those that nothing needs any more and, if
+        ``replacing``, those that still wait. Running jobs are not replaced: what they have done is good."""
         inherited = self._launcher.inherited()
         statuses = self._launcher.jobs() if inherited else {}
         for name, job in inherited.items():
             work, attempt = self._backlog.find(name), job.payload["attempt"]
             counts = self._verdicts.continuing and not self._verdicts.is_settled(name, attempt)
             if statuses[name].state.ended and (work is None or replacing or not counts):
-                if counts and work is None:  # nothing is left of it to do
+                if counts and work is None:  # there is nothing left for it to do
                     self._verdicts.passed(job, statuses[name].seconds)
                 self._launcher.forget(name)
                 continue
@@ -226,7 +226,7 @@ class Dispatcher:
                 self._give_up(work, failure, again=True)
 
     def _known_failure(self, stage: Stage) -> dict[str, Any] | None:
-        """A failure of this run, or a divergence of any: training again would diverge again."""
+        """A failure from this run, or a divergence from any run: training again would diverge again."""
         if stage.key not in self._examined:
             self._examined.add(stage.key)
             failure = self._stages.folder(stage).failure(self._warn)
@@ -274,7 +274,7 @@ class Dispatcher:
     # Settling
 
     def _settle(self, work: Work, status: JobStatus) -> None:
-        """Take note of an attempt that ended."""
+        """Note the end of an attempt, and decide what follows from it."""
         work.seconds = time.time() - work.started if status.seconds is None else status.seconds
         left = [stage for stage in work.job.stages if not self._stages.has(stage)]
         recorded = [stage for stage in work.job.stages if stage not in left]
@@ -322,7 +322,7 @@ class Dispatcher:
         self._give_up(work, failure)
 
     def _complete(self, work: Work) -> None:
-        """Every stage of a job is recorded."""
+        """Finish the trial of a job whose stages are all recorded."""
         trial = work.job.trial
         if trial is not None and trial.key in self._ledger.unfinished:
             record = self._stages.read(trial.stages[-1])
@@ -332,7 +332,7 @@ class Dispatcher:
             self._ledger.finish(trial, "done", result=record["result"])
 
     def _give_up(self, work: Work, failure: Mapping[str, Any], *, again: bool = False) -> None:
-        """``again``: it was given up before, and who had ended then was told of."""
+        """``again``: the job was given up before, so trials that ended then were already reported."""
         state: State = "diverged" if failure["class"] == "diverged" else "failed"
         for lost in self._backlog.give_up(work):
             if lost.job.trial is not None:

@@ -1,4 +1,4 @@
-"""The log of an attempt at a job: where it is, and what it tells where the attempt itself said nothing."""
+"""The log of an attempt at a job: where it is, and what it tells if the attempt itself said nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,15 @@ from slurm.launcher import JobStatus
 
 
 def attempt_log(work: Work, sweep: Path, folders: TrialFolders) -> Path:
-    """Of the newest attempt: in its trial's folder, or among the sweep's ``jobs`` where it is of no trial."""
+    """The log of the newest attempt: in its trial's folder, or in the sweep's ``jobs`` if it belongs to no trial."""
     if work.job.trial is None:
         return sweep / "jobs" / f"{work.name}.attempt-{work.attempt}.log"
     return folders.folder(work.job.trial) / f"attempt-{work.attempt}.log"
 
 
 def earlier_attempts(log: Path) -> int:
-    """Attempts of former runs, beside ``log`` of attempt 0: a log is never written over."""
+    """Number of the last attempt in former runs, by the logs beside ``log`` of attempt 0: a log is never
+    overwritten."""
     pattern = log.name.replace("attempt-0", "attempt-*")
     return max((int(path.stem.rpartition("attempt-")[2]) for path in log.parent.glob(pattern)), default=0)
 
@@ -41,7 +42,7 @@ def unwritable_store(log: Path, store: Store, *, attempt: int) -> StoreError:
     """Why an attempt could not write the store."""
     try:
         store.prepare()
-    except StoreError as error:  # says best what is wrong, if it still is
+    except StoreError as error:  # it says best what is wrong, if anything still is
         return error
     tail = without_exception("killed", "", log=log, attempt=attempt)["traceback_tail"]
     reason = tail.splitlines()[-1] if tail else "no reason given"

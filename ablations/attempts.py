@@ -1,7 +1,7 @@
-"""What became of the attempts of a run: ``attempts.jsonl``, so that whoever comes next goes on counting.
+"""The outcomes of a run's attempts, kept in ``attempts.jsonl`` so that the next process continues the count.
 
-A run begins when somebody asks for the sweep, and may be carried on by many processes after each other. What counts
-are the lines after its beginning: failures of an earlier run are tried again.
+A run begins when somebody asks for the sweep, and may be carried on by many processes one after another. Only the lines
+after its beginning count: what failed in an earlier run is tried again.
 """
 
 import time
@@ -25,34 +25,34 @@ class Attempt:
     outcome: str
     """``done``, ``pruned``, ``cancelled``, ``stopped`` (with the whole sweep), or an ``Outcome``."""
     left: int = 0
-    """Stages without a record in the end."""
+    """Number of its stages that had no record when it ended."""
     step: int = 0
-    """Of the newest checkpoint of the first of them."""
+    """Step of the newest checkpoint of the first of these stages."""
     node: str | None = None
     """Where it ran, if that node is to be avoided from now on."""
     kinds: tuple[str, ...] = ()
-    """Kinds of stages it was to run and that are recorded."""
+    """Kinds of those of its stages that are recorded."""
     stage: str | None = None
-    """Key of the stage that it did not finish, where the job was given up."""
+    """Key of the stage that it did not finish, if the job was given up."""
     failure: Mapping[str, Any] | None = None
-    """Why it was given up."""
+    """Why the job was given up."""
     seconds: float = 0.0
-    """For which it held its resources, as far as is known: a cluster's job that was killed with its script may have
-    held them longer."""
+    """How long it held its resources, as far as is known: a cluster's job that was killed with its script may have held
+    them longer."""
     excused: bool = False
-    """Somebody asked for a retry since: it says nothing against trying others."""
+    """Somebody has asked for a retry since, so it does not count against trying other jobs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """For those who only ask how it went."""
+    """A summary of the attempts, for readers that only report it."""
 
     given_up: set[str] | None
-    """Keys of the stages that this run does not try again; ``None`` where nothing was ever noted."""
+    """Keys of the stages that this run does not try again; ``None`` if nothing was ever noted."""
     outcomes: Counter[str]
-    """Of this run's attempts."""
+    """Outcomes of this run's attempts."""
     seconds: float
-    """For which attempts held their resources, those of earlier runs included."""
+    """How long attempts held their resources, including those of earlier runs."""
 
 
 def read_tried(sweep: Path) -> Tried:
@@ -66,18 +66,18 @@ def read_tried(sweep: Path) -> Tried:
 
 
 class AttemptsFile:
-    """For the one writer."""
+    """Reads and writes ``attempts.jsonl``, for the one writer."""
 
     def __init__(self, sweep: Path) -> None:
         self._path = _path(sweep)
         self._lines = LineWriter(self._path)
 
     def begin(self) -> None:
-        """What was noted before does not count any more. Raises ``OSError``."""
+        """Begin a run: what was noted before no longer counts. Raises ``OSError``."""
         self._lines.write({"begun": round(time.time(), 3)})
 
     def forget(self, stages: Iterable[str], *, jobs: Iterable[str]) -> None:
-        """What was noted of these, by key and by name, does not count any more. Raises ``OSError``."""
+        """Discount what was noted about these ``stages``, by key, and ``jobs``, by name. Raises ``OSError``."""
         self._lines.write({"forgotten": {"stages": sorted(stages), "jobs": sorted(jobs)}})
 
     def note(self, attempt: Attempt) -> None:
@@ -91,7 +91,7 @@ class AttemptsFile:
 
 
 def _since_beginning(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of attempts that count, without the time at which they were written."""
+    """The lines of the attempts that count, without the time at which they were written."""
     found: list[dict[str, Any]] = []
     for line in lines:
         if "begun" in line:

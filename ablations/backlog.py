@@ -1,7 +1,7 @@
 """The jobs that are left to do, and which of them can start: a data structure, without disk or clock.
 
-A job is ready when every stage it needs from other jobs is recorded. Jobs come out in order: stages that several trials
-need first, since others wait for them, then trials in the plan's order.
+A job is ready when every stage it needs from other jobs is recorded. Jobs come out in order: first the stages that
+several trials need, since other jobs wait for them, then trials in the plan's order.
 """
 
 import heapq
@@ -12,12 +12,12 @@ from ablations.plan import Job, Trial, jobs
 from ablations.stages import Stage
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
-"""Seconds before looking again at a stage that somebody else works on; doubled each time."""
+"""Seconds before looking again at a stage that another process works on; doubled each time."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Work:
-    """A job of the plan, and how far it is."""
+    """A job of the plan, and how far it has got."""
 
     job: Job
     name: str
@@ -25,15 +25,15 @@ class Work:
     missing: set[str]
     """Keys of stages that must be recorded first."""
     attempt: int = 0
-    """Number of the newest attempt, former runs included."""
+    """Number of the newest attempt, including those of former runs."""
     started: float = 0.0
-    """Unix time of the newest attempt."""
+    """Unix time at which the newest attempt started."""
     seconds: float = 0.0
-    """For which its newest attempt that ended held its resources."""
+    """How long the newest attempt that has ended held its resources."""
     wait: float = _FIRST_WAIT
     look_again: float = 0.0
     over: bool = False
-    """It was given up."""
+    """Whether it was given up."""
 
     def __lt__(self, other: "Work") -> bool:
         return self.order < other.order
@@ -46,12 +46,12 @@ class Backlog:
         self._ready: list[Work] = []
         self._held: list[Work] = []
         self._waiting: dict[str, list[Work]] = {}
-        """By the key of a stage, who needs it."""
+        """The jobs that need a stage, by the stage's key."""
 
     def regroup(
         self, trials: Iterable[Trial], finished: Callable[[Stage], bool], running: Iterable[Work]
     ) -> list[Work]:
-        """Group the work left for ``trials`` into jobs; those that run stay as they are. The others, all of them."""
+        """Group the work left for ``trials`` into jobs, leaving those that run as they are. Returns all the others."""
         active = {work.name: work for work in running}
         busy = {stage.key for work in active.values() for stage in work.job.stages}
         known, self._works = self._works, active
@@ -74,11 +74,11 @@ class Backlog:
         return works
 
     def find(self, name: str) -> Work | None:
-        """A job that is not over."""
+        """The job of this name, if it is not over."""
         return self._works.get(name)
 
     def take(self, now: float) -> Work | None:
-        """The first job that can start, taken out; ``None`` if there is none at this time."""
+        """Take out the first job that can start; ``None`` if there is none at this time."""
         for work in [work for work in self._held if work.look_again <= now]:
             self._held.remove(work)
             heapq.heappush(self._ready, work)
@@ -89,24 +89,24 @@ class Backlog:
         return None
 
     def again(self, work: Work) -> None:
-        """Put a job back whose attempt is to be repeated."""
+        """Put back a job whose attempt is to be repeated."""
         heapq.heappush(self._ready, work)
 
     def hold(self, work: Work, now: float) -> None:
-        """Put a job back that somebody else keeps from starting, to be looked at again later."""
+        """Put back a job that another process keeps from starting, to be looked at again later."""
         work.look_again = now + work.wait
         work.wait = min(_LONGEST_WAIT, 2 * work.wait)
         self._held.append(work)
 
     def recorded(self, key: str) -> None:
-        """A stage has its record: who waited for nothing else is ready."""
+        """Note that a stage has its record: jobs that waited for nothing else are ready."""
         for work in self._waiting.pop(key, ()):
             work.missing.discard(key)
             if not work.missing and not work.over:
                 heapq.heappush(self._ready, work)
 
     def give_up(self, work: Work) -> Iterator[Work]:
-        """A job will not be finished: it and all that need one of its stages, each once."""
+        """Give up a job. Yields it and all jobs that need one of its stages, each once."""
         if work.over:
             return
         work.over = True
@@ -117,5 +117,5 @@ class Backlog:
 
 
 def job_name(job: Job) -> str:
-    """Stable across runs: the name of its logs, and of the job in the launcher."""
+    """The name of a job's logs, and of the job in the launcher; stable across runs."""
     return f"{job.stages[-1].kind}-{job.key}" if job.trial is None else f"trial-{job.trial.key}"

@@ -1,4 +1,4 @@
-"""``ablate cancel``: end what runs of a sweep, or of some of its trials, and start nothing more of it."""
+"""``ablate cancel``: end the jobs of a sweep, or of some of its trials, and start no more of them."""
 
 import json
 import sys
@@ -17,9 +17,9 @@ from ablations.store import store_errors
 from ablations.submit import advance_frozen
 
 _ASK_ABOVE = 10
-"""Jobs; to end more, somebody has to confirm."""
+"""Most jobs that are ended without confirmation."""
 _PATIENCE = 120.0
-"""Seconds to wait until what runs has saved its state."""
+"""Seconds to wait until running jobs have saved their state."""
 
 
 def cancel(sweep: str, trials: Sequence[str], *, store: Path, kill: bool, yes: bool, json_output: bool) -> int:
@@ -43,7 +43,7 @@ def cancel(sweep: str, trials: Sequence[str], *, store: Path, kill: bool, yes: b
             request_stop(folder, kill=kill, trial=trial)
     end = time.monotonic() + _PATIENCE
     while True:
-        if found.submission is not None:  # again: whoever looked meanwhile may have begun before the request
+        if found.submission is not None:  # again: a look in between may have begun before the request
             advance_frozen(folder, Path(found.submission["code"]), store=store).wait()
         found = read_overview(folder, store)
         left = _left(found, chosen)
@@ -63,7 +63,7 @@ def cancel(sweep: str, trials: Sequence[str], *, store: Path, kill: bool, yes: b
 
 
 def _left(found: Overview, trials: Collection[str] | None) -> int:
-    """Jobs that run or wait; of some trials those that run."""
+    """Number of jobs that run or wait; with ``trials``, of those of them that run."""
     if trials is None:
         return len(found.status.running) + found.status.queued
     return sum(trial["key"] in trials and trial["state"] == "running" for trial in found.trials)

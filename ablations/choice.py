@@ -8,7 +8,7 @@ from ablations.overview import Overview
 
 
 def chosen_trials(found: Overview, words: Sequence[str], *, states: Collection[str]) -> list[Mapping[str, Any]]:
-    """One trial for each word, among those in one of these states. Raises ``BadInput`` for a word that is none of
+    """One trial for each word, among those in one of these states. Raises ``BadInput`` for a word that matches none of
     them, or several."""
     there = [trial for trial in found.trials if trial["state"] in states]
     names = {trial["key"]: f"{found.labels[trial['arm']]}:{trial['seed']}" for trial in there}

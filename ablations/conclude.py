@@ -27,8 +27,8 @@ def write_report(folder: Path, store: Path) -> dict[str, Any]:
 
 
 def set_unreadable_aside(folder: Path, store: Path, warn: Warn) -> None:
-    """Of the trials whose scores the last report could not read, set those aside whose files are not what was written:
-    they are done again."""
+    """Check the files of trials whose scores the last report could not read. Where they are not what was written, the
+    record is set aside and the trial is scored again."""
     try:
         unfinished = read_object(folder / "report" / "summary.json")["unfinished"]
         unreadable = [trial["trial"] for trial in unfinished if trial["state"] == "unreadable"]
@@ -39,10 +39,10 @@ def set_unreadable_aside(folder: Path, store: Path, warn: Warn) -> None:
 
 
 def write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str | None, digest: str) -> bool:
-    """Bring MLflow up to date with the records and the report; nothing is imported where it is already. Returns whether
-    it is.
+    """Bring MLflow up to date with the records and the report; if it is already, nothing is imported. Returns whether
+    it is up to date.
 
-    A database of our own that is gone is made anew; servers are believed to keep what they were given.
+    If our own database is gone, it is made anew; servers are trusted to keep what they were given.
     """
     state = json.dumps({"uri": uri, "digest": digest})
     path = folder / "synced.json"
@@ -65,7 +65,7 @@ def write_tracking(sync: BackgroundSync, folder: Path, *, store: Path, uri: str 
 
 @contextmanager
 def _waiting(what: str) -> Iterator[None]:
-    """Say what is waited for, where somebody watches."""
+    """Say what is being waited for, if standard error is a terminal."""
     if sys.stderr.isatty():
         print(f"{what} …", end="\r", file=sys.stderr, flush=True)
     yield

@@ -1,8 +1,8 @@
-"""A sweep on a cluster that no process has to stay alive for: submitted, and carried on a look at a time.
+"""A sweep on a cluster that needs no process to stay alive: submitted, and then carried on one look at a time.
 
-``submit`` freezes what is to be done and takes the first look. Each job takes one more as its last act. A small job
-takes one when all that were there have ended, in whatever way, and now and then where none could be sent. A look is
-``Dispatcher.advance`` until nothing is left to do at this moment.
+``submit`` freezes what is to be done and takes the first look. Each job takes another as its last act. A small job
+takes one when all jobs that were there have ended, in whatever way, and from time to time if none could be sent. A look
+is ``Dispatcher.advance``, repeated until nothing is left to do at the moment.
 """
 
 import os
@@ -37,7 +37,7 @@ from slurm.home import Home
 from slurm.launcher import LauncherError
 
 _PATIENCE = 90.0
-"""Seconds to wait for a word on jobs that seem to be over; what comes later is for the next look."""
+"""Seconds to wait for news of jobs that seem to be over; what comes later is left to the next look."""
 _LOOK_AGAIN = 1.0
 
 
@@ -51,10 +51,10 @@ def submit_sweep(
     warn: Warn,
     study_url: str | None = None,
 ) -> tuple[str, Status]:
-    """Begin a run of the sweep on a cluster; everything is checked before anything is written. Returns the sweep's
-    name and how it stands. Raises ``AblationError``.
+    """Begin a run of the sweep on a cluster; everything is checked before anything is written. Returns the sweep's name
+    and its status. Raises ``AblationError``.
 
-    ``study_url`` may hold a password: jobs get it by the environment, and no file has it.
+    ``study_url`` may hold a password, so jobs get it through the environment and it is written to no file.
     """
     cluster = find_cluster(profile)
     digests = RememberedDigests(store)
@@ -81,9 +81,9 @@ def submit_sweep(
         replacing = _is_another(submitted, folder)
         clear_stop(folder)
         AttemptsFile(folder).begin()
-        (folder / "look.json").unlink(missing_ok=True)  # it was about the run before
+        (folder / "look.json").unlink(missing_ok=True)  # it describes the previous run
         write_changed(folder / "sweep.yaml", sweep.document.file.read_text(encoding="utf-8"))
-        if not isinstance(sweep.design, Search):  # its arms may be those of a submission before
+        if not isinstance(sweep.design, Search):  # a search may go on with the arms of an earlier submission
             save_plan(plan, folder)
         submitted.save(folder)
         status = look(submitted, place, taken_over=taken_over, say=say, warn=warn, replacing=replacing)
@@ -91,7 +91,7 @@ def submit_sweep(
 
 
 def _require_home(folder: Path, cluster: Cluster) -> None:
-    """Raises ``BadInput`` where jobs of a submission before this one are another cluster's, or another user's."""
+    """Raises ``BadInput`` if jobs of an earlier submission belong to another cluster or another user."""
     try:
         Home(folder / CLUSTER, Slurm(cluster.environment)).require()
     except LauncherError as error:
@@ -99,7 +99,8 @@ def _require_home(folder: Path, cluster: Cluster) -> None:
 
 
 def _is_another(submitted: Submitted, folder: Path) -> bool:
-    """Whether the jobs of the submission before, if any, run another program, on other terms, or in another way."""
+    """Whether the previous submission, if any, has another program, cluster or resources, or runs its jobs
+    differently."""
     try:
         known = load_submitted(folder)
     except BadInput:
@@ -112,7 +113,7 @@ def _is_another(submitted: Submitted, folder: Path) -> bool:
 
 
 def _configurations(sweep: Sweep) -> Mapping[str, Any]:
-    """What jobs are asked for that is no part of a key, such as how often to save their state: by stage, and of a
+    """What jobs run with, including what is part of no key, such as how often to save their state: by stage or, for a
     search, whose stages are not known yet, by setting."""
     if isinstance(sweep.design, Search):
         return sweep.base
@@ -120,8 +121,8 @@ def _configurations(sweep: Sweep) -> Mapping[str, Any]:
 
 
 def advance(name: str, *, store: Path, just_ended: bool, say: Warn, warn: Warn) -> Status | None:
-    """Do all that can be done now for a sweep that was submitted; ``just_ended``: as the last act of one of its jobs.
-    Returns how it stands, or ``None`` where somebody else sees to it. Raises ``AblationError``."""
+    """Do everything that can be done now for a submitted sweep. ``just_ended``: this is the last act of one of its
+    jobs. Returns the status, or ``None`` if another process takes care of it. Raises ``AblationError``."""
     place, found = Store(store), []
 
     def act(taken_over: threading.Event) -> None:
@@ -142,8 +143,8 @@ def look(
     replacing: bool = False,
     just_ended: bool = False,
 ) -> Status:
-    """Carry the sweep on as far as it goes at this moment, as its one writer. ``replacing``: jobs that wait in the
-    queue are of a submission before this one, and are sent anew. ``just_ended``: as for ``advance``."""
+    """Carry the sweep on as far as possible at the moment, as its one writer. ``replacing``: jobs that wait in the
+    queue are from an earlier submission, and are sent anew. ``just_ended``: as for ``advance``."""
     sweep, folder = submitted.sweep, store.sweep(submitted.sweep.name)
     search = None
     if isinstance(sweep.design, Search):
@@ -164,7 +165,7 @@ def look(
         alone=True,
         just_ended=just_ended,
     )
-    # Never closed: that would end the jobs.
+    # The launcher is never closed: that would end the jobs.
     try:
         dispatcher = Dispatcher(
             search.plan() if search else make_plan(sweep),

@@ -1,7 +1,7 @@
 """The loop around the dispatcher: from a plan to its end, or to Ctrl-C.
 
-Woken by the launcher when a job ends, so that the next one starts at once. Ctrl-C once stops: what runs saves its
-state first. Twice: it is ended, and continues from its newest checkpoint when the sweep is run again.
+The launcher wakes it when a job ends, so that the next one starts at once. The first Ctrl-C stops it: running jobs save
+their state first. The second ends them; they continue from their newest checkpoint when the sweep is run again.
 """
 
 import signal
@@ -26,7 +26,7 @@ from ablations.store import Store, store_errors
 from slurm.launcher import Launcher, LauncherError, Resources
 
 _TICK = 0.2
-"""Seconds after which the loop looks around although no job ended."""
+"""Seconds after which the loop runs even if no job has ended."""
 
 _STOPPING = {
     False: "Stopping: running jobs save their state first. Ctrl-C again ends them at once.",
@@ -44,7 +44,7 @@ class SweepBusy(AblationError):
 class Ended:
     status: Status
     stopped: bool
-    """On request, with work left."""
+    """Whether it stopped on request, with work left."""
 
 
 def dispatch(
@@ -102,9 +102,9 @@ def dispatch(
 
 @contextmanager
 def hold_sweep(store: Store, name: str) -> Iterator[threading.Event]:
-    """Be the one writer of a sweep's folder, which is made. The event is set if somebody takes it over.
+    """Be the one writer of a sweep's folder, which is created. The event is set if another process takes it over.
 
-    Raises ``SweepBusy`` where somebody else is, ``StoreError``.
+    Raises ``SweepBusy`` if there is another writer, ``StoreError``.
     """
     taken_over = threading.Event()
     folder = store.sweep(name)
@@ -124,7 +124,7 @@ def hold_sweep(store: Store, name: str) -> Iterator[threading.Event]:
 
 
 class _Interrupts:
-    """Counts Ctrl-C, and the polite signals of others, instead of being ended by them."""
+    """Counts Ctrl-C, SIGTERM and SIGHUP instead of being ended by them."""
 
     def __init__(self) -> None:
         self.count = 0

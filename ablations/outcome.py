@@ -10,18 +10,18 @@ from slurm.launcher import EXIT_INTERRUPTED, JobState, JobStatus
 
 
 class Outcome(StrEnum):
-    """How an attempt ended that did not finish all of its stages."""
+    """How an attempt that did not finish all of its stages ended."""
 
     HELD = "held"
-    """Somebody else works on the stage it needs."""
+    """Another process works on the stage it needs."""
     INTERRUPTED = "interrupted"
     """It was asked to stop, and saved its state."""
     LOST = "lost"
-    """What ran it is gone, or one of its processes."""
+    """Whatever ran it is gone, or one of its own processes."""
     NODE_FAILED = "node_failed"
     """The node is to blame; the next attempt runs elsewhere."""
     UNWRITABLE = "unwritable"
-    """The store refused to be written."""
+    """The store could not be written."""
     KILLED = "killed"
     OUT_OF_MEMORY = "out_of_memory"
     """The next attempt computes in smaller parts."""
@@ -39,7 +39,7 @@ RETRIES: Mapping[Outcome, int] = {
     Outcome.DIVERGED: 0,
     Outcome.FAILED: 0,
 }
-"""Further attempts within a run, since the job last got further; a new run starts the count again."""
+"""Further attempts within a run since the job last got further; a new run starts the count again."""
 
 _BY_CLASS = {
     "out_of_memory": Outcome.OUT_OF_MEMORY,

@@ -16,8 +16,8 @@ from ablations.turn import wait_for_sweep
 
 
 def retry(sweep: str, trials: Sequence[str], *, failed: bool, store: Path, json_output: bool) -> int:
-    """``trials``: keys or their beginnings, or ``ARM:SEED``, of failed or cancelled ones; none means every failed
-    one, as ``failed`` says in a word. Returns an exit code; raises ``AblationError``."""
+    """``trials``: keys or their beginnings, or ``ARM:SEED``, of failed or cancelled ones; none means every failed one,
+    which ``failed`` says explicitly. Returns an exit code; raises ``AblationError``."""
     if failed and trials:
         raise BadInput(f"--failed means every failed trial; leave it out, or {', '.join(trials)}")
     folder = sweep_folder(sweep, store)

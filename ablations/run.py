@@ -1,6 +1,6 @@
 """``ablate run``: dispatches a sweep until every trial has ended, then writes MLflow and the report.
 
-After Ctrl-C, and after any kill, the same command goes on. A run with nothing left to do only reads.
+After Ctrl-C, and after any kill, the same command continues. A run with nothing left to do only reads.
 """
 
 import json
@@ -138,7 +138,7 @@ def _dispatch(
             tick=now_and_then,
         )
     except SweepBusy:
-        ours = cluster is None  # what is in a cluster's queue is with whoever took the sweep over
+        ours = cluster is None  # the jobs in a cluster's queue belong to whoever took the sweep over
         raise
     finally:
         if ours:
@@ -146,7 +146,7 @@ def _dispatch(
 
 
 def _tell_of_cluster(folder: Path, store: Path, display: Display) -> None:
-    """Two places may work on one sweep: what one of them trains the other leaves alone."""
+    """A sweep may run in two places: what one of them trains, the other leaves alone."""
     about = submission_of(folder)
     jobs = len(list((folder / CLUSTER).glob("*/*.json")))
     if about is not None and jobs:

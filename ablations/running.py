@@ -1,4 +1,4 @@
-"""The dispatcher tells other processes which jobs it runs: ``running.json``, read by ``snapshot.read_running``."""
+"""``running.json``, which tells other processes the dispatcher's jobs; read by ``snapshot.read_running``."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +24,6 @@ class RunningFile:
 
 
 def entry(work: Work) -> dict[str, Any]:
-    """A job with what of it is needed to say how far it is."""
+    """A job with what is needed to tell how far it has got."""
     stages = [{"kind": one.kind, "key": one.key, "steps": optimizer_steps(one)} for one in work.job.stages]
     return {"name": work.name, "label": job_label(work.job), "stages": stages, "started": work.started}

@@ -1,6 +1,6 @@
-"""Requests to stop, for whoever carries a sweep on, wherever that is: files in the sweep's folder.
+"""Requests to stop a sweep: files in its folder, for the process that carries it on, wherever that runs.
 
-``stop`` is about all of it, ``cancelled/<key>`` about one trial. They hold until somebody wants the work again.
+``stop`` is about the whole sweep, ``cancelled/<key>`` about one trial. They hold until somebody wants the work again.
 """
 
 import os
@@ -18,7 +18,7 @@ def request_stop(sweep: Path, *, kill: bool, trial: str | None = None) -> None:
 
 
 def stop_requested(sweep: Path, trial: str | None = None) -> int:
-    """0: no; 1: what runs is to save its state first; 2: it is to be ended at once."""
+    """0: no; 1: running jobs are to save their state first; 2: they are to be ended at once."""
     try:
         return 2 if _request(sweep, trial).read_text() == "kill" else 1
     except FileNotFoundError:
@@ -26,7 +26,7 @@ def stop_requested(sweep: Path, trial: str | None = None) -> int:
 
 
 def cancelled_trials(sweep: Path) -> Collection[str]:
-    """Keys of the trials that are not wanted."""
+    """Keys of the trials that are no longer wanted."""
     try:
         return set(os.listdir(sweep / _TRIALS))
     except FileNotFoundError:
@@ -34,8 +34,8 @@ def cancelled_trials(sweep: Path) -> Collection[str]:
 
 
 def clear_stop(sweep: Path, trials: Collection[str] | None = None) -> None:
-    """Somebody wants the sweep again, and of what was cancelled these trials, by key; ``None`` for all of it. Raises
-    ``OSError``."""
+    """Clear the requests, because the sweep is wanted again and, of the cancelled trials, these, by key; ``None`` for
+    all of them. Raises ``OSError``."""
     (sweep / "stop").unlink(missing_ok=True)
     for trial in cancelled_trials(sweep) if trials is None else trials:
         _request(sweep, trial).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""``ablate submit`` and ``ablate advance``: a sweep on a cluster, with nobody who has to wait for it."""
+"""``ablate submit`` and ``ablate advance``: a sweep on a cluster that nobody has to wait for."""
 
 import json
 import os
@@ -36,7 +36,8 @@ def submit(
 
 
 def advance_sweep(sweep: str, *, store: Path, json_output: bool, just_ended: bool = False) -> int:
-    """``just_ended``: as the last act of one of its jobs. Returns an exit code; raises ``AblationError``."""
+    """Advance a submitted sweep. ``just_ended``: this is the last act of one of its jobs. Returns an exit code; raises
+    ``AblationError``."""
     folder = sweep_folder(sweep, store)
     about = submission_of(folder)
     if about is None:
@@ -53,7 +54,7 @@ def advance_sweep(sweep: str, *, store: Path, json_output: bool, just_ended: boo
 def advance_frozen(
     folder: Path, code: Path, *, store: Path, json_output: bool = False, just_ended: bool = False
 ) -> "subprocess.Popen[bytes]":
-    """``ablate advance`` by the code that the sweep was submitted with. Raises ``BadInput`` where that is gone."""
+    """Run ``ablate advance`` with the code that the sweep was submitted with. Raises ``BadInput`` if that is gone."""
     if not code.is_dir():
         raise BadInput(f"{code}, the program that {folder.name} was submitted with, is gone; submit the sweep again")
     options = [*(["--json"] if json_output else []), *(["--just-ended"] if just_ended else [])]

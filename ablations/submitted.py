@@ -1,7 +1,7 @@
-"""What a sweep was submitted as, frozen: whoever carries it on, days later and on another node, needs nothing else.
+"""A submission, frozen: a process that carries the sweep on, days later and on another node, needs nothing else.
 
-``submitted.pickle`` in the sweep's folder is for that very code, of which it names the copy; ``submitted.json`` is for
-everybody else.
+``submitted.pickle`` in the sweep's folder is for the very code that was submitted, whose copy it names;
+``submitted.json`` is for everybody else.
 """
 
 import pickle
@@ -24,7 +24,7 @@ class Submitted:
     """As the user gave it."""
     cluster: Cluster
     workers: int | None
-    """Most jobs at a time, where that is less than the profile says."""
+    """Most jobs at a time, if that is less than the profile allows."""
     code: Path
     """The copy of the program that jobs run."""
     provenance: Mapping[str, Any]
@@ -48,7 +48,7 @@ class Submitted:
 
 
 def load_submitted(folder: Path) -> Submitted:
-    """Raises ``BadInput`` where the sweep was not submitted, or by another version of the program."""
+    """The submission of a sweep. Raises ``BadInput`` if there is none, or it is from another version of the program."""
     try:
         loaded = pickle.loads((folder / "submitted.pickle").read_bytes())
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Taking turns as the one writer of a sweep: short processes that each look once, none of whose requests is lost.
+"""Taking turns as the one writer of a sweep: short processes take one look each, and no request for a look is lost.
 
-Whoever wants a look leaves the file ``look-wanted`` first. The holder of the sweep's lease takes it away before it
-looks, and sees to it again after it let the lease go: so what happened before a request is seen, whoever looks.
+A process that wants a look leaves the file ``look-wanted`` first. The holder of the sweep's lease removes it before it
+looks, and checks for it again after releasing the lease, so what happened before a request is seen, whoever looks.
 """
 
 import threading
@@ -14,15 +14,16 @@ from ablations.dispatch import SweepBusy, hold_sweep
 from ablations.store import Store
 
 _LOOK_AGAIN = 0.5
-"""Seconds between two tries for the lease."""
+"""Seconds between two attempts to get the lease."""
 _A_TURN = 30.0
-"""Seconds that somebody's turn hardly ever takes."""
+"""Seconds; a turn hardly ever takes longer."""
 _PATIENCE = 90.0
-"""Seconds after which a holder that does not look is left alone; one that is dead has lost its lease long before."""
+"""Seconds to wait for a holder that does not look; a dead one has lost its lease long before."""
 
 
 def take_turn(store: Store, name: str, act: Callable[[threading.Event], None], *, patience: float = _PATIENCE) -> bool:
-    """``act`` as the one writer of the sweep, or have it done: returns whether anybody did after this was called.
+    """Call ``act`` as the one writer of the sweep, or leave it to the holder. Returns whether anybody has looked since
+    this was called.
 
     The event that ``act`` gets is set if somebody takes the sweep over. Raises ``StoreError``.
     """
@@ -48,8 +49,8 @@ def take_turn(store: Store, name: str, act: Callable[[threading.Event], None], *
 
 @contextmanager
 def wait_for_sweep(store: Store, name: str, *, patience: float = _A_TURN) -> Iterator[threading.Event]:
-    """``hold_sweep`` for what must be done by this process, once the turns of others are over. Raises ``SweepBusy``
-    where somebody holds it for longer, ``StoreError``."""
+    """``hold_sweep`` once the turns of others are over, for what this process must do itself. Raises ``SweepBusy`` if
+    another process holds it for longer, ``StoreError``."""
     end = time.monotonic() + patience
     with ExitStack() as stack:
         while True:
@@ -64,5 +65,5 @@ def wait_for_sweep(store: Store, name: str, *, patience: float = _A_TURN) -> Ite
 
 
 def heed_turns(sweep: Path) -> None:
-    """For a holder that looks all the time: whoever wants a look has it. Raises ``OSError``."""
+    """Remove requests for a look, for a holder that looks all the time. Raises ``OSError``."""
     (sweep / "look-wanted").unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""What a run has learnt from its attempts: how often which job was tried, what is not tried again, when to give up.
+"""What a run has learnt from its attempts: how often each job was tried, what is not tried again, when to give up.
 
-All of it is in ``attempts.jsonl`` as well, so that whoever carries the run on knows the same.
+All of it is in ``attempts.jsonl`` as well, so that the next process of the run knows the same.
 """
 
 from collections import Counter, defaultdict
@@ -17,17 +17,18 @@ from ablations.stages import Stage
 from slurm.launcher import Job
 
 SAME_FAILURES = 3
-"""Jobs, of as many arms, that fail in the same way before anything of their kind worked: no further ones are tried."""
+"""Once this many jobs, of as many arms, have failed in the same way before anything of their kind worked, no further
+ones are tried."""
 
 _MOST_AVOIDED = 3
-"""Nodes: on a small cluster a job must find some place."""
+"""Most nodes that are avoided: on a small cluster a job must still find a place."""
 
 
 class Verdicts:
-    """For the one writer of a sweep."""
+    """The verdicts of one run, for the one writer of its sweep."""
 
     def __init__(self, sweep: Path, *, continuing: bool, trials: Iterable[Trial]) -> None:
-        """``continuing``: carry on the run that an earlier process began, of which ``trials`` are all. Raises
+        """``continuing``: carry on the run that an earlier process began; ``trials`` are all of its trials. Raises
         ``OSError``."""
         self._file = AttemptsFile(sweep)
         self._begun = continuing
@@ -38,9 +39,10 @@ class Verdicts:
         self._same: dict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
         """Kind of stage and fingerprint of a failure, to the jobs and the arms that had it."""
         self._endings: dict[str, Counter[Outcome]] = defaultdict(Counter)
-        """How attempts at a job ended since it last got further."""
+        """How attempts at a job ended since it last got further, by the job's name."""
         self._reached: dict[str, tuple[int, int]] = {}
-        """Stages left, negative, and the newest checkpoint of the first of them."""
+        """How far each job got, by name: the number of stages left, negative, and the newest checkpoint of the first of
+        them."""
         self._memory_faults: Counter[str] = Counter()
         self._avoided: dict[str, list[str]] = defaultdict(list)
         self._settled: set[tuple[str, int]] = set()
@@ -48,7 +50,7 @@ class Verdicts:
             self._remember(list(trials))
 
     def begin(self) -> None:
-        """The first job starts: what earlier runs went through counts no more. Raises ``OSError``."""
+        """Note that the first job starts: what earlier runs noted no longer counts. Raises ``OSError``."""
         if not self._begun:
             self._begun = True
             self._file.begin()
@@ -62,11 +64,11 @@ class Verdicts:
         return (job, attempt) in self._settled
 
     def memory_faults(self, job: str) -> int:
-        """How often it ran out of memory in this run."""
+        """How often the job ran out of memory in this run."""
         return self._memory_faults[job]
 
     def avoided(self, job: str) -> tuple[str, ...]:
-        """Nodes that failed under it lately."""
+        """Nodes that lately failed under the job."""
         return tuple(self._avoided[job][-_MOST_AVOIDED:])
 
     def failure(self, stage: Stage) -> dict[str, Any] | None:
@@ -78,11 +80,11 @@ class Verdicts:
         self._failed[stage.key] = {"stage": f"{stage.kind}/{stage.key}", **failure}
 
     def done(self, work: Work, recorded: Iterable[Stage], outcome: str = DONE) -> None:
-        """An attempt left nothing to do, or nothing that is wanted. Raises ``OSError``."""
+        """Note an attempt that left nothing to do, or nothing that is wanted. Raises ``OSError``."""
         self._write(work, outcome, recorded)
 
     def passed(self, job: Job, seconds: float | None) -> None:
-        """A job that an earlier process sent has ended, and nothing needs it any more. Raises ``OSError``."""
+        """Note that a job of an earlier process has ended, and that nothing needs it any more. Raises ``OSError``."""
         kinds = tuple(sorted({stage["kind"] for stage in job.payload["stages"]}))
         self._kinds_done.update(kinds)
         attempt = Attempt(
@@ -93,8 +95,8 @@ class Verdicts:
     def ended(
         self, work: Work, outcome: Outcome, recorded: Iterable[Stage], *, left: int, step: int, node: str | None
     ) -> bool:
-        """An attempt did not finish its job: ``left`` stages have no record, the first of them a checkpoint at
-        ``step``. Returns whether there is to be another; if not, ``give_up`` follows. Raises ``OSError``."""
+        """Note an attempt that did not finish its job: ``left`` stages have no record, and the first of them has a
+        checkpoint at ``step``. Returns whether to try again; if not, ``give_up`` follows. Raises ``OSError``."""
         node = node if outcome == Outcome.NODE_FAILED else None
         self._count(work.name, outcome, left, step, node)
         if self._endings[work.name][outcome] > RETRIES[outcome]:
@@ -103,7 +105,8 @@ class Verdicts:
         return True
 
     def _count(self, job: str, outcome: Outcome, left: int, step: int, node: str | None) -> None:
-        """What got further may be tried as often as at first: a long training on a cluster is preempted many times."""
+        """Count an ending. A job that got further may be tried as often as at first: a long training on a cluster is
+        preempted many times."""
         if (-left, step) > self._reached.setdefault(job, (-left, step)):
             self._reached[job] = -left, step
             self._endings[job].clear()
@@ -127,7 +130,7 @@ class Verdicts:
         self._note_failure(work.name, stage.key, failure, trials)
 
     def problem(self, num_arms: int) -> str:
-        """Why no further jobs are started; empty where they are. It goes away if one that runs shows otherwise."""
+        """Why no further jobs are started; empty if they are. It goes away if a running job shows otherwise."""
         for (kind, _), (names, arms) in self._same.items():
             everywhere = len(arms) >= min(SAME_FAILURES, num_arms)
             if kind not in self._kinds_done and len(names) >= SAME_FAILURES and everywhere:

@@ -1,7 +1,7 @@
-"""``ablate watch``: the live table of a sweep that somebody else runs, and at its end the report.
+"""``ablate watch``: the live table of a sweep that another process runs, and the report at its end.
 
-A sweep that was submitted is carried on meanwhile: jobs that died without a word are seen here first. Nothing depends
-on it, and Ctrl-C ends only the watching.
+A submitted sweep is carried on meanwhile: jobs that died without a word are noticed here first. Nothing depends on
+watching, and Ctrl-C ends only that.
 """
 
 import subprocess
@@ -25,7 +25,8 @@ from slurm.queue import Pace
 _TICK = 1.0
 """Seconds between two looks at the folders."""
 _LOOKS_APART = 3.0
-"""Times the profile's ``poll_seconds`` between two looks at the cluster; more and more while nothing changes."""
+"""Time between two looks at the cluster, in multiples of the profile's ``poll_seconds``; more and more while nothing
+changes."""
 
 
 def watch(sweep: str, *, store: Path, tracking_uri: str | None, json_output: bool, quiet: bool) -> int:
@@ -59,7 +60,7 @@ def _watch(
 
 
 def _follow(folder: Path, store: Path, sync: BackgroundSync, display: Display) -> Status | None:
-    """Until the sweep is finished; ``None`` where nobody runs it any more."""
+    """Show the sweep until it is finished, and return its status; ``None`` if nobody runs it any more."""
     look: subprocess.Popen[bytes] | None = None
     pace: Pace | None = None
     told: set[str] | None = None
@@ -94,7 +95,7 @@ def _look(folder: Path, found: Overview, store: Path) -> "subprocess.Popen[bytes
 
 
 def _tell(found: Overview, told: set[str] | None, display: Display) -> set[str]:
-    """Say which trials have ended since; of those that had at the beginning nothing."""
+    """Say which trials have ended since the last call; those that had ended at the beginning are not mentioned."""
     ended = {trial["key"] for trial in found.trials if trial["state"] not in ("running", "waiting")}
     for trial in found.trials:
         if told is not None and trial["key"] in ended - told:
