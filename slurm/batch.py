@@ -1,9 +1,9 @@
 """Jobs sent to SLURM together, as a folder on the file system that login and compute nodes share.
 
-``<index>.json`` is a job, ``<index>.out`` a link to its log, ``<index>.status`` what its batch script says of itself,
-``id`` SLURM's number once it is known. The folder is whole before ``sbatch`` is called and carries a name that the jobs
-show in the queue: so a launcher that comes after a kill knows every job that may be there. Removing a job's files gives
-the job up: should it still begin, it finds nothing to do.
+``<index>.json`` is a job, ``<index>.out`` a link to its log, ``<index>.status`` what its batch script reports of
+itself, ``id`` SLURM's number once it is known. The folder is complete before ``sbatch`` is called, and the jobs show
+its name in the queue, so a launcher that comes after a kill knows every job that may be there. Removing a job's files
+gives the job up: should it still begin, it finds nothing to do.
 """
 
 import json
@@ -19,20 +19,20 @@ from typing import Any
 from slurm.launcher import Job, Resources
 
 OUT_OF_MEMORY = "out-of-memory"
-"""Follows in a script's last word where SLURM ended processes for their memory."""
+"""Ends a script's last word if SLURM ended processes for their memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     folder: Path
     jobs: Mapping[int, Job]
-    """By index in the array; those of a loaded batch that were not given up."""
+    """Jobs by index in the array; in a loaded batch, those that were not given up."""
     size: int
-    """How many there were in the beginning: a batch of one is no array."""
+    """How many jobs there were in the beginning: a batch of one is no array."""
 
     @property
     def mark(self) -> str:
-        """How the comment of its jobs in the queue begins."""
+        """What the comments of its jobs in the queue begin with."""
         return f"ablate/{self.folder.name}"
 
     def job_id(self, number: str, index: int) -> str:
@@ -44,19 +44,19 @@ class Word:
     """What a batch script said last."""
 
     restart: int
-    """In which of its runs: 0, and one more each time SLURM queued the job again."""
+    """The run in which it said so: 0, and one more each time SLURM queued the job again."""
     exit_code: int | None
-    """As a shell counts: 128 and more for signals. ``None`` while it has only begun."""
+    """As a shell counts: 128 and more for signals. ``None`` while the script has only begun."""
     node: str | None = None
-    """Where it runs; of several the first."""
+    """Where it runs; the first of several nodes."""
     seconds: float | None = None
-    """Since it began in that run, in the end."""
+    """Seconds that the run took, once it has ended."""
     out_of_memory: bool = False
-    """SLURM ended a process of it for its memory."""
+    """Whether SLURM ended one of its processes for its memory."""
 
 
 def write_batch(root: Path, jobs: Sequence[Job]) -> Batch:
-    """A new batch. Raises ``OSError``."""
+    """Write a new batch. Raises ``OSError``."""
     folder = root / f"{_home(root)}-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
     for index, job in enumerate(jobs):
@@ -67,13 +67,13 @@ def write_batch(root: Path, jobs: Sequence[Job]) -> Batch:
 
 
 def _home(root: Path) -> str:
-    """The same for all batches below ``root``, and for no others."""
+    """A text that is the same for all batches below ``root``, and for no others."""
     return sha256(str(root.resolve()).encode()).hexdigest()[:8]
 
 
 def given_up(root: Path, comments: Mapping[str, str]) -> list[str]:
-    """Of jobs in the queue, their comments by id, those that were sent from ``root`` and of which nothing is left
-    there."""
+    """Ids of jobs that were sent from ``root`` and of which nothing is left there; ``comments``: those of jobs in the
+    queue, by id."""
     found = []
     for name, comment in comments.items():
         match = re.match(rf"ablate/({_home(root)}-\w+):", comment)
@@ -137,7 +137,7 @@ def read_word(batch: Batch, index: int) -> Word | None:
 
 
 def _written(job: Job) -> dict[str, Any]:
-    """As JSON. The payload as it is: it is large, and ``asdict`` would copy it."""
+    """A job as JSON values. The payload is taken as it is: it is large, and ``asdict`` would copy it."""
     known = {one.name: getattr(job, one.name) for one in fields(job)}
     return {**known, "log": str(job.log.absolute()), "resources": asdict(job.resources)}
 

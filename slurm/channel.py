@@ -1,4 +1,4 @@
-"""JSON objects, one a line, over a connected stream socket."""
+"""JSON objects, one per line, over a connected stream socket."""
 
 import json
 import socket
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Channel:
-    """One end of a conversation. Closing it, or dying, is what the other end notices as ``closed``."""
+    """One end of a conversation. If it is closed, or its process dies, the other end notices that as ``closed``."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -23,8 +23,8 @@ class Channel:
         self._socket.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> Iterator[dict[str, Any]]:
-        """The whole messages that one read brings; waits if there is nothing to read. None, and ``closed``, at the
-        end. Half a line at the end is dropped: its sender died while writing."""
+        """The complete messages that one read brings; waits if there is nothing to read. At the end there are none, and
+        ``closed`` is set. Half a line at the end is dropped: its sender died while writing."""
         try:
             chunk = self._socket.recv(1 << 16)
         except ConnectionError:

@@ -1,9 +1,9 @@
 """Jobs on a SLURM cluster, for a process on a login node.
 
-Promises what ``launcher.Launcher`` says. Besides: what is submitted between two looks goes to SLURM together, jobs of
-equal resources as an array; a limit on the number of jobs makes the rest wait here; jobs outlive a launcher that is
-killed or simply left, and the next one on the same folder inherits them. SLURM is asked about all jobs at once, rarely.
-One launcher at a time works on a folder; what it keeps there are the jobs that were not forgotten.
+Keeps the promises of ``launcher.Launcher``. In addition, jobs submitted between two looks go to SLURM together, those
+with equal resources as an array; if there is a limit on the number of jobs, the rest wait here; and jobs outlive a
+launcher that is killed or simply left, and are inherited by the next one on the same folder. SLURM is asked about all
+jobs at once, rarely. One launcher at a time works on a folder, which keeps the jobs that were not forgotten.
 """
 
 import shutil
@@ -23,7 +23,7 @@ from slurm.script import Site
 from slurm.sent import Sent
 
 _SILENCE = 600.0
-"""Seconds without an answer from SLURM after which somebody has to look."""
+"""Seconds without an answer from SLURM after which a person has to look."""
 _QUEUED = JobStatus(state=JobState.QUEUED)
 
 
@@ -37,9 +37,9 @@ class ClusterLauncher:
         capacity: int | None = None,
         just_ended: bool = False,
     ) -> None:
-        """``folder`` lies where every node sees it; ``capacity`` is less than the profile's ``max_jobs``.
-        ``just_ended``: this is the last act of a job. Of many that end together one asks SLURM; for the others, it is
-        enough what the jobs wrote."""
+        """``folder`` must be visible to every node; ``capacity`` is less than the profile's ``max_jobs``.
+        ``just_ended``: this is the last act of a job. Of many jobs that end together, one asks SLURM; for the others,
+        what the jobs wrote is enough."""
         profile = site.profile
         self._site = site
         self._home = Home(folder, slurm or Slurm())
@@ -51,14 +51,14 @@ class ClusterLauncher:
         self._handover = Handover(site, self._home, self._slurm)
         self._follower = Follower(site, self._home, self._slurm)
         self._sent: dict[str, Sent] = {}
-        """Handed to SLURM and not forgotten."""
+        """Jobs handed to SLURM and not forgotten, by name."""
         self._asked: dict[str, int] = {}
         """Jobs to be ended: 0 politely, 1 at once, 2 by every means."""
         self._pace = Pace(profile.poll_seconds)
         self._seen: Mapping[str, Seen] | None = None
         """What the last look showed; ``None`` before the first."""
         self._reasons: Mapping[str, int] = {}
-        """What was said at the look of an earlier launcher."""
+        """The reasons that an earlier launcher's look showed."""
         self._silent_since: float | None = None
         self._changed = False
         self._inherited: dict[str, Job] | None = None
@@ -109,7 +109,8 @@ class ClusterLauncher:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a further look may soon tell more of a job that is over, as it seems, or not known to SLURM (yet)."""
+        """Whether another look may soon tell more about a job that seems to be over, or that SLURM does not know
+        (yet)."""
         return any(sent.in_doubt for sent in self._alive().values())
 
     @property
@@ -129,13 +130,12 @@ class ClusterLauncher:
         return Counter(found.reason for one in ids if one and (found := seen.get(one)) and found.reason)
 
     def follow_up(self) -> str:
-        """See to it that there is a small job which looks after the others. Returns what SLURM has against it; empty
-        where nothing."""
+        """Make sure that a small job looks after the others. Returns why SLURM does not take it; empty if it does."""
         self.inherited()
         return self._follower.ensure(self._seen)
 
     def leave(self, *, over: bool) -> None:
-        """Before this process leaves its jobs alone: ``over`` says that nobody has to look after them any more."""
+        """Prepare for this process to leave its jobs alone. ``over``: nobody has to look after them any more."""
         if over:
             self._follower.end()
             if not self._sent:
@@ -200,7 +200,7 @@ class ClusterLauncher:
         return inherited
 
     def _go_by_words(self) -> bool:
-        """Whether SLURM need not be asked yet, since it just was, and what the jobs wrote says enough."""
+        """Whether SLURM need not be asked yet, because it just was and what the jobs wrote says enough."""
         pause = self._site.profile.poll_seconds
         asked = self._home.asked_within(pause) if self._just_ended else None
         words = {name: sent.by_its_word() for name, sent in self._sent.items()} if asked is not None else {}
@@ -248,13 +248,14 @@ class ClusterLauncher:
                 self._slurm.ask("scancel", str(sent.id))  # its place is taken by another attempt
 
     def _end_strays(self, seen: Mapping[str, Seen]) -> None:
-        """Jobs that SLURM queued again after their end was taken note of."""
+        """Cancel jobs that SLURM queued again after their end was noted."""
         requeued = {name: one.comment for name, one in seen.items() if one.state in QUEUED and one.restarts}
         if strays := given_up(self._folder, requeued):
             self._slurm.ask("scancel", "--state=PENDING", *strays)
 
     def _end_asked(self) -> None:
-        """Ask jobs to end, again at every look until they have: one that is only just starting does not hear it."""
+        """Ask jobs to end, again at every look until they have: one that is just starting does not receive the
+        request."""
         alive = self._alive()
         self._asked = {name: how for name, how in self._asked.items() if name in alive}
         ids = {name: alive[name].id for name in self._asked}

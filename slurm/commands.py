@@ -1,5 +1,5 @@
-"""Calls of SLURM's own commands, as if from a fresh shell: what an outer job or a user's habits put into the
-environment does not reach them, and Ctrl-C on the terminal is not for them."""
+"""Calls SLURM's own commands as if from a fresh shell: what an outer job or a user's habits put into the environment
+does not reach them, nor does Ctrl-C on the terminal."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 _INHERITED = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SQUEUE_", "SACCT_", "SCONTROL_", "SCANCEL_", "SUBMITIT_")
 _DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 _PATIENCE = 30.0
-"""Seconds for an answer."""
+"""Seconds to wait for an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Slurm:
         self._environment = dict(environment or {})
 
     def ask(self, *command: str, patience: float = _PATIENCE) -> Answer:
-        """Run one command and return what it said. Never raises: a command that is missing says so."""
+        """Run one command and return what it said. Never raises: if the command is missing, the answer says so."""
         try:
             ended = subprocess.run(
                 command,
@@ -50,8 +50,8 @@ class Slurm:
 
 
 def clean(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without the variables by which SLURM tells a job about itself, or a user changes its commands. Where the cluster
-    is (``SLURM_CONF``) stays."""
+    """The environment without the variables by which SLURM tells a job about itself, or a user changes its commands.
+    ``SLURM_CONF``, which says where the cluster is, stays."""
     return {
         name: value
         for name, value in environment.items()

@@ -2,8 +2,9 @@
 each node, with GPUs by name, from the system's packages; on request its own slurmdbd and MariaDB.
 
 Everything is in one folder that belongs to one user; nothing of the machine's own SLURM, munge or MariaDB is read or
-touched. ``up`` starts what is not alive, ``down`` ends it with all its jobs; both may be killed and called again. What
-is alive is asked of the kernel each time, never remembered. Clusters in several folders run side by side. Linux only.
+touched. ``up`` starts what is not alive, ``down`` ends it with all its jobs; both may be killed and called again. The
+kernel is asked each time what is alive; nothing is remembered. Clusters in several folders run side by side. Linux
+only.
 """
 
 import os
@@ -29,7 +30,7 @@ _LOST = ("unknown", "down", "fail")
 class DaemonStatus:
     name: str
     pid: int | None
-    """``None`` for a dead one."""
+    """``None`` if it is dead."""
     log: Path
 
 
@@ -55,11 +56,12 @@ class Status:
 
 
 def up(folder: Path, shape: Shape | None = None) -> Status:
-    """Bring the cluster of this folder up, or whatever of it is not alive, and return when all its nodes answer.
+    """Bring up the cluster of this folder, or whatever part of it is not alive, and return when all its nodes answer.
 
-    Without a shape it is the one it has, or the default one. Raises ``DevclusterRefused`` for a folder of somebody else
-    or with other things in it, another shape than that of the cluster, or missing packages; ``DevclusterError`` where
-    a daemon does not come up: then a new cluster is taken down again, one that was there is left as it is.
+    Without a shape, it keeps the one it has, or gets the default one. Raises ``DevclusterRefused`` for a folder of
+    somebody else or with other things in it, for a shape other than the cluster's, or for missing packages;
+    ``DevclusterError`` if a daemon does not come up: then a new cluster is taken down again, and one that was there is
+    left as it is.
     """
     folder = folder.resolve()
     present = load(folder)
@@ -84,7 +86,7 @@ def up(folder: Path, shape: Shape | None = None) -> Status:
 
 
 def down(folder: Path) -> bool:
-    """End the cluster of this folder and its jobs, and forget its queue; logs stay. Whether there was one."""
+    """End the cluster of this folder and its jobs, and forget its queue; logs stay. Returns whether there was one."""
     folder = folder.resolve()
     if not is_ours(folder):
         return False
@@ -95,7 +97,7 @@ def down(folder: Path) -> bool:
 
 
 def status(folder: Path) -> Status:
-    """How the cluster of this folder is. Changes nothing."""
+    """The state of the cluster of this folder. Changes nothing."""
     folder = folder.resolve()
     cluster = load(folder)
     if cluster is None:

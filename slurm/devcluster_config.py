@@ -1,4 +1,4 @@
-"""What a development cluster is, and the configuration files that SLURM, munge and MariaDB read for it: text alone.
+"""What a development cluster is, and the configuration files that SLURM, munge and MariaDB read for it, as text only.
 
 The settings are those that make a cluster on one machine quick to try things on: no control groups, short waits, every
 finished job visible for an hour. None of them is an option.
@@ -10,7 +10,7 @@ from pathlib import Path
 PARTITIONS = ("low", "lowg", "high")
 """``high`` takes nodes away from the other two, whose jobs are queued again; ``lowg`` warns them first."""
 MEMORY_MIB = 4000
-"""Of each node. Believed, not measured or enforced: nodes share this machine's memory."""
+"""Memory of each node. Believed, not measured or enforced: nodes share this machine's memory."""
 
 
 class DevclusterError(RuntimeError):
@@ -23,15 +23,15 @@ class DevclusterRefused(DevclusterError):
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What is asked for."""
+    """How large a cluster is, and whether it has accounting."""
 
     nodes: int = 2
     cpus: int = 4
-    """Of each node. Believed, not measured: nodes share this machine's cores."""
+    """CPUs of each node. Believed, not measured: nodes share this machine's cores."""
     gpus: int = 4
-    """Of each node, and only by name: a job gets ``CUDA_VISIBLE_DEVICES`` and no device."""
+    """GPUs of each node, in name only: a job gets ``CUDA_VISIBLE_DEVICES`` and no device."""
     accounting: bool = False
-    """With ``sacct``, that is with slurmdbd and a MariaDB of its own."""
+    """Whether there is ``sacct``, that is slurmdbd and a MariaDB of its own."""
 
     def __post_init__(self) -> None:
         if min(self.nodes, self.cpus, self.gpus) < 1:
@@ -51,7 +51,7 @@ class Ports:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """One cluster and where its files are. What is below ``run`` goes when the cluster is taken down."""
+    """One cluster and where its files are. What is below ``run`` is removed when the cluster is taken down."""
 
     root: Path
     """A short name of its folder, without spaces: SLURM's files have no quotes and sockets have short names."""

@@ -20,9 +20,9 @@ from slurm.devcluster_processes import find, marks
 _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 """Debian keeps daemons where an ordinary user's shell does not look."""
 _PATIENCE = 60.0
-"""Seconds in which a daemon must work. It takes one; this is for a machine that is busy."""
+"""Seconds within which a daemon must work. It usually takes one; this allows for a busy machine."""
 _LINGER = 5.0
-"""Seconds for which a daemon that was killed may hold its port, on such a machine."""
+"""Seconds for which a killed daemon may hold its port, on a busy machine."""
 _POLL_SECONDS = 0.05
 _LOOKS = 3
 """A daemon that goes to the background can be missed: its first process ended, its second began after the look."""
@@ -109,8 +109,8 @@ def _accounting(cluster: Cluster) -> tuple[Daemon, ...]:
 
 
 def make_database(cluster: Cluster) -> None:
-    """An empty one. It gets its name when it is whole, and is made in a folder of this call's own: what a call that was
-    killed left behind may still be writing to another."""
+    """Make an empty database. It gets its name when it is complete, and is made in a folder of this call's own: what a
+    killed call left behind may still be writing to another."""
     name = "mariadb-install-db"
     half = tempfile.mkdtemp(prefix="database-", dir=cluster.run)
     with cluster.log(name).open("ab") as output:
@@ -137,7 +137,7 @@ def start(cluster: Cluster, daemon: Daemon) -> None:
     """Start one daemon, if it is not alive, and wait until it listens. Raises ``DevclusterError`` with the end of its
     log where it does not."""
     deadline = time.monotonic() + _LINGER
-    while not _alive(cluster, daemon) and _answers(daemon.address):  # one that was killed may still be on its way out
+    while not _alive(cluster, daemon) and _answers(daemon.address):  # a killed one may still be on its way out
         if time.monotonic() > deadline:
             raise DevclusterError(
                 f"{daemon.name} cannot start: another program listens at {daemon.address}; end that program, or take "
@@ -180,7 +180,7 @@ def _spawn(cluster: Cluster, daemon: Daemon) -> None:
 
 
 def _environment(cluster: Cluster, name: str) -> dict[str, str]:
-    """No more than a daemon needs: what this shell happens to hold must not change what jobs see."""
+    """Only what a daemon needs: what this shell happens to hold must not change what jobs see."""
     return {
         "PATH": _PATH,
         "MYSQL_UNIX_PORT": str(cluster.database_socket),  # where slurmdbd finds MariaDB

@@ -1,7 +1,8 @@
 """The folder of a development cluster: who may use it, what is in it, what a new cluster needs there.
 
-``devcluster.json`` makes a folder one of ours, ``run/cluster.json`` says that a cluster is to be up; each is written
-whole or not at all. ``run`` goes when the cluster is taken down; configuration files and ``logs`` stay to be read.
+``devcluster.json`` makes a folder one of ours, ``run/cluster.json`` says that a cluster is to be up; each is written as
+a whole or not at all. ``run`` is removed when the cluster is taken down; configuration files and ``logs`` stay to be
+read.
 """
 
 import fcntl
@@ -31,12 +32,12 @@ from slurm.devcluster_config import (
 )
 
 _MARKER = "devcluster.json"
-"""Keeps which job id comes next when a cluster is brought up anew."""
+"""Keeps the job id from which a cluster that is brought up anew counts."""
 _LOCK = "lock"
 _JOB_IDS = 10_000
-"""Job ids kept for each time, so that no id of a cluster that was taken down comes to mean another job."""
+"""Job ids reserved each time, so that no id of a cluster that was taken down ever means another job."""
 _PORTS = range(20_000, 32_000)
-"""Below those that the kernel hands out to connections, so that a daemon that died finds its port again."""
+"""Below those that the kernel hands out to connections, so that a daemon that died finds its port free again."""
 
 
 def root(folder: Path) -> Path:
@@ -67,7 +68,8 @@ def is_ours(folder: Path) -> bool:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """One at a time brings up or takes down; the folder is made. The lock goes with the process that has it."""
+    """Let one process at a time bring the cluster up or down; the folder is created. The lock ends with the process
+    that has it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not is_ours(folder) and set(os.listdir(folder)) - {_LOCK}:
         raise DevclusterRefused(f"{folder} contains other files; name a folder that is empty or does not exist")
@@ -95,7 +97,7 @@ def load(folder: Path) -> Cluster | None:
 
 
 def prepare(folder: Path, shape: Shape) -> Cluster:
-    """Write all that a new cluster needs; what makes it one comes last. There must be no ``run``."""
+    """Write everything that a new cluster needs, and last the file that makes it one. There must be no ``run``."""
     marker, run = folder / _MARKER, folder / "run"
     first_job_id = json.loads(marker.read_bytes())["next_job_id"] if marker.exists() else 1
     _write(marker, {"next_job_id": (first_job_id // _JOB_IDS + 1) * _JOB_IDS + 1})
@@ -108,7 +110,7 @@ def prepare(folder: Path, shape: Shape) -> Cluster:
         first_job_id=first_job_id,
     )
     (folder / "logs").mkdir(exist_ok=True)
-    run.mkdir(mode=0o700)  # who reaches the sockets in it may use the cluster
+    run.mkdir(mode=0o700)  # whoever reaches the sockets in it may use the cluster
     for name in ("gpus", "state", *(f"spool-{node}" for node in cluster.nodes)):
         (run / name).mkdir()
     for index in range(shape.gpus):
@@ -123,7 +125,7 @@ def prepare(folder: Path, shape: Shape) -> Cluster:
 
 
 def forget(folder: Path) -> None:
-    """Remove what is of one cluster, so that there is none here."""
+    """Remove what belongs to one cluster, so that there is none here."""
     run = folder / "run"
     (run / "cluster.json").unlink(missing_ok=True)  # first: what is left by a kill from here on is no cluster
     if run.exists():

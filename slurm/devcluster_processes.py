@@ -25,13 +25,13 @@ class Process:
     started: str
     """In clock ticks since the machine started; with the pid it names a process for good."""
     daemon: str | None = None
-    """Its name; ``None`` for what is not one."""
+    """A daemon's name; ``None`` for other processes."""
     keeper: bool = False
-    """A helper of a daemon: one looks after each job. What is neither was started by a job."""
+    """Whether it is a helper of a daemon: one looks after each job. A process that is neither was started by a job."""
 
 
 def marks(slurm_conf: Path, daemon: str) -> Mapping[str, str]:
-    """Environment variables by which a daemon is known again."""
+    """Environment variables by which a daemon is recognised."""
     return {"SLURM_CONF": str(slurm_conf), _DAEMON: daemon}
 
 
@@ -61,8 +61,8 @@ def find(slurm_conf: Path) -> list[Process]:
 
 
 def end(slurm_conf: Path, *, patience: float) -> list[Process]:
-    """End every process of a cluster: the daemons at once, then the jobs', which may use ``patience`` seconds to do
-    so themselves. Returns those that the kernel could not end in as long again: none, on a healthy machine."""
+    """End every process of a cluster: the daemons at once, then those of jobs, which have ``patience`` seconds to end
+    by themselves. Returns those that the kernel could not end in as long again: none, on a healthy machine."""
     processes = find(slurm_conf)
     jobs = [process for process in processes if process.daemon is None and not process.keeper]
     _signal((process for process in processes if process not in jobs), signal.SIGKILL)
@@ -89,7 +89,7 @@ class _Entry:
 
 
 def _entry(pid: int) -> _Entry:
-    """Raises ``OSError`` where there is no such process, or nothing but its exit code is left of it."""
+    """Raises ``OSError`` if there is no such process, or nothing but its exit code is left of it."""
     text = Path("/proc", str(pid), "stat").read_text()
     state, parent, *fields = text[text.rindex(")") + 2 :].split()
     if state in "ZX":

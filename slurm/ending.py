@@ -1,10 +1,10 @@
-"""How a job stands, from what SLURM says of it and what its batch script left. Pure.
+"""The status of a job, from what SLURM says about it and what its batch script left. Pure.
 
-SLURM has the last word on whether a job is over; on how it ended the script has, where it got to its end in the run
-that SLURM speaks of. Not where the node failed, or where the job was preempted and could not save its state: what its
-processes made of that is no fault of theirs. A job that was queued again waits or runs, whatever an earlier run of it
-left. One that SLURM calls running while its script has said its end in that very run is over as well: the script only
-sees to what comes next. Should SLURM queue it again now, it finds that it was given up.
+SLURM has the last word on whether a job is over; the script has it on how the job ended, if it reached its end in the
+run that SLURM speaks of. This does not hold if the node failed, or if the job was preempted and could not save its
+state: what its processes made of that is no fault of theirs. A job that was queued again waits or runs, whatever an
+earlier run of it left. A job that SLURM calls running, but whose script reported its end in that very run, is over as
+well: the script is only starting what comes next. Should SLURM queue the job again now, it finds that it was given up.
 """
 
 from dataclasses import replace
@@ -15,12 +15,12 @@ from slurm.launcher import EXIT_INTERRUPTED, EXIT_OK, JobState, JobStatus
 from slurm.queue import QUEUED, Seen
 
 _SHELL_SIGNALS = range(129, 193)
-"""What a shell makes of a command that a signal ended."""
+"""Exit codes that a shell gives to a command that a signal ended."""
 _NODE_FAULTS = ("NODE_FAIL", "BOOT_FAIL")
 _TAKEN_AWAY = (*_NODE_FAULTS, "PREEMPTED")
 _NO_LOG = 53
-"""The signal that SLURM 22.05 names where it could not open a job's log. 20.11 says exit code 1; 24.11 makes the folder
-of the log on the node, where the script then finds no job, and calls that completed."""
+"""The signal that SLURM 22.05 names if it could not open a job's log. 20.11 says exit code 1; 24.11 makes the folder of
+the log on the node, where the script then finds no job, and calls that completed."""
 _FROM_OUTSIDE = {
     "TIMEOUT": "it reached its time limit and had not saved its state by then",
     "DEADLINE": "it reached its deadline",
@@ -29,9 +29,9 @@ _FROM_OUTSIDE = {
 
 
 def status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | None:
-    """``None`` where the job is over but its script's last word may still be on its way here; ``patient`` says that
+    """The status of a job; ``None`` if it is over but its script's last word may still be on its way here. ``patient``:
     it is worth waiting for."""
-    if seen.stuck:  # not the fault of the node that it began on last, and SLURM itself avoids the one it is
+    if seen.stuck:  # not the fault of the node that it last began on; SLURM itself avoids the faulty one
         return JobStatus(state=JobState.LOST, problem=_said(seen))
     status = _status_of(seen, word, patient=patient)
     return status if status is None or word is None else replace(status, node=word.node, seconds=word.seconds)
@@ -67,14 +67,14 @@ def _status_of(seen: Seen, word: Word | None, *, patient: bool) -> JobStatus | N
 
 
 def _short_of_memory(seen: Seen, word: Word) -> bool:
-    """Not where the job ended well, or had saved its state, all the same."""
+    """Whether memory was short, unless the job still ended well or had saved its state."""
     short = word.out_of_memory or seen.state == "OUT_OF_MEMORY"
     return short and word.exit_code not in (EXIT_OK, EXIT_INTERRUPTED)
 
 
 def _wordless(seen: Seen, *, began: bool, silent: bool) -> JobStatus:
-    """A script that SLURM saw end, and that could not say so itself. ``silent``: in none of its runs it said a word,
-    though that is the first thing it does."""
+    """The status of a job whose script SLURM saw end, but which could not report that itself. ``silent``: it said
+    nothing in any of its runs, though that is the first thing it does."""
     ran = seen.signal is None and seen.reason != "JobLaunchFailure"
     if silent and (ran or seen.signal == _NO_LOG):
         problem = f"the store is not seen where the job ran: on {seen.node or 'its node'}, as it seems"

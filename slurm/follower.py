@@ -1,8 +1,8 @@
-"""The small job that looks after the others: one in the queue from the first job on until nothing is left to do.
+"""The small job that looks after the others: it is in the queue from the first job on until nothing is left to do.
 
-It looks when the jobs that were there at the last look have ended, in whatever way, or after a while where there were
-none, and is then queued again by its own script: that takes no new place in the queue, so no limit on jobs is in its
-way, and it does not depend on how its look went. It takes its place before the first job does.
+It looks when the jobs that were there at the last look have ended, in whatever way, or after a while if there were
+none. Its own script then queues it again, however its look went: that takes no new place in the queue, so no limit on
+jobs is in its way. It takes its place before the first job does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from slurm.script import FOLLOWER, FOLLOWER_WHEN, Site, follower_script
 from slurm.submission import NoAnswer, QueueFull, Refused, send
 
 _MOST_NUMBERS = 100
-"""That it waits for at a time; a command line has an end."""
+"""Most jobs that it waits for at a time: the length of a command line is limited."""
 
 
 class Follower:
@@ -26,12 +26,12 @@ class Follower:
 
     @property
     def known(self) -> bool:
-        """Whether there is one, as far as is written down."""
+        """Whether there is one, as far as the folder says."""
         return self._number.exists()
 
     def ensure(self, seen: Mapping[str, Seen] | None) -> str:
-        """Send one unless it is in the queue; ``seen``: what is, if that is known. Returns what SLURM has against it,
-        empty where nothing. Raises ``OSError``."""
+        """Send one unless it is in the queue. ``seen``: what is in the queue, if that is known. Returns why SLURM does
+        not take it; empty if it does. Raises ``OSError``."""
         if self._site.afterwards is None or self._site.profile.controller is False:
             return ""
         if self.known and (seen is None or _is_there(seen.get(self._number.read_text()))):
@@ -46,7 +46,7 @@ class Follower:
         return ""
 
     def wait_for(self, numbers: Sequence[str]) -> None:
-        """It looks next when jobs of these numbers have ended. Raises ``OSError``."""
+        """Have it look next when the jobs with these numbers have ended. Raises ``OSError``."""
         if not self.known:
             return
         if numbers:
@@ -55,7 +55,8 @@ class Follower:
             self._when.unlink(missing_ok=True)
 
     def end(self) -> None:
-        """It is not wanted any more; one that looks at this moment ends by itself. Raises ``OSError``."""
+        """End it, because it is no longer wanted; one that is looking at the moment ends by itself. Raises
+        ``OSError``."""
         if self.known:
             self._slurm.ask("scancel", "--state=PENDING", self._number.read_text())
             self._number.unlink(missing_ok=True)

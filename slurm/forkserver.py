@@ -4,7 +4,7 @@ A child starts in milliseconds with everything imported. The server stays single
 forking is safe: CUDA and thread pools begin in the children. It holds no state worth keeping. It dies with the process
 that started it, and its children die with it (both by the kernel, so also after ``kill -9``).
 
-Spoken over a ``Channel``. To the server: ``{"start": name, "target", "payload", "log", "environment"}`` and
+The protocol, over a ``Channel``. To the server: ``{"start": name, "target", "payload", "log", "environment"}`` and
 ``{"signal": name, "number"}``. From it: ``{"ready": seconds}`` or ``{"broken": traceback}``, then ``{"started": name,
 "pid"}``, ``{"ended": name, "code", "signal"}`` or ``{"refused": name, "problem"}``. Linux only.
 """
@@ -94,7 +94,7 @@ class _Server:
         if pid == 0:
             self._run_child(message, log, server)
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.setpgid(pid, pid)  # the child does so too; whoever comes first, no signal goes to another group
+            os.setpgid(pid, pid)  # the child does so too: whichever is first, no signal goes to another group
         os.close(log)
         self._pids[name] = pid
         self._channel.send({"started": name, "pid": pid})

@@ -1,6 +1,7 @@
-"""Hands jobs to SLURM: what can go together as arrays, the rest when there is room.
+"""Hands jobs to SLURM: those that can go together as arrays, the rest when there is room.
 
-A limit on the number of jobs, whoever's jobs reach it, makes the rest wait here; what SLURM will never take is refused.
+When a limit on the number of jobs is reached, by anybody's jobs, the rest wait here; what SLURM will never take is
+refused.
 """
 
 import shutil
@@ -22,16 +23,16 @@ class Handover:
         self._home = home
         self._slurm = slurm
         self.waiting: dict[str, Job] = {}
-        """Not handed to SLURM yet."""
+        """Jobs not handed to SLURM yet, by name."""
         self.full = False
-        """SLURM takes no more at the moment."""
+        """Whether SLURM takes no more at the moment."""
         self.reason = ""
-        """Why, in its own words."""
+        """Why it takes no more, in its own words."""
         self._most = site.profile.max_jobs
-        """Jobs to send together: less after SLURM found so many too many, more after it took them."""
+        """Most jobs to send together: fewer after SLURM found that many too many, more after it took them."""
 
     def hand_over(self, room: int) -> dict[str, Sent | JobStatus]:
-        """Send what waits, ``room`` jobs at most. Returns those that wait no longer, each as it was sent or refused.
+        """Send waiting jobs, ``room`` at most. Returns those that no longer wait, each as it was sent or refused.
         Raises ``LauncherError``, ``OSError``."""
         done: dict[str, Sent | JobStatus] = {}
         together = min(room, len(self.waiting))

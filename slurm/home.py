@@ -1,9 +1,9 @@
-"""The folder in which a launcher writes down its jobs, and the cluster and the user whose jobs these are.
+"""The folder in which a launcher writes down its jobs, and the cluster and the user that these jobs belong to.
 
-Looked for on another cluster, or as another user, all jobs would seem to be lost; so that is refused. What is the same
-for every launcher on the folder is asked once: which cluster it is, and how long its arrays may be.
+To a launcher on another cluster, or of another user, all jobs would seem to be lost, so that is refused. What is the
+same for every launcher on the folder is asked once: which cluster it is, and how long its arrays may be.
 
-``asked.json`` says when SLURM was last asked about the jobs: of many that end together the first look asks, and the
+``asked.json`` says when SLURM was last asked about the jobs: when many end together, the first look asks, and the
 others go by what the jobs wrote.
 """
 
@@ -29,7 +29,7 @@ class Asked:
     """When SLURM was last asked about the jobs."""
 
     age: float
-    """Seconds ago."""
+    """Seconds since then."""
     reasons: Mapping[str, int]
     """Why jobs waited then, and how many for each reason."""
 
@@ -82,7 +82,7 @@ class Home:
         return self._here
 
     def note_asked(self, reasons: Mapping[str, int]) -> None:
-        """SLURM was asked just now, and said for these ``reasons`` that jobs wait."""
+        """Note that SLURM was asked just now, and gave these ``reasons`` why jobs wait."""
         with suppress(OSError):  # where that cannot be noted, it is asked again
             _write(self.folder / "asked.json", {"time": time.time(), "reasons": dict(reasons)})
 
@@ -94,13 +94,13 @@ class Home:
         return Asked(age=age, reasons=asked["reasons"])
 
     def forget(self) -> None:
-        """Nothing is left to do for the jobs whose cluster was noted. Raises ``OSError``."""
+        """Forget whose the jobs were, when nothing is left to do for them. Raises ``OSError``."""
         for name in ("home.json", "asked.json"):
             (self.folder / name).unlink(missing_ok=True)
 
 
 def _value(name: str, text: str) -> str:
-    """Of the output of ``scontrol show config``; empty where it does not say."""
+    """A value from the output of ``scontrol show config``; empty if it is not there."""
     found = re.search(rf"^{name}\s*=\s*(\S+)", text, re.MULTILINE)
     return found[1] if found else ""
 

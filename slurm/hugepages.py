@@ -19,5 +19,5 @@ def collapse() -> None:
         if access.startswith("rw-p") and name in ([], ["[heap]"]):
             first, last = (int(address, 16) for address in addresses.split("-"))
             first, last = -(-first // _SIZE) * _SIZE, last // _SIZE * _SIZE
-            if first < last:  # a refusal costs speed alone
+            if first < last:  # a refusal costs only speed
                 _libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_COLLAPSE)

@@ -54,10 +54,11 @@ class Resources:
     gpus: int = 0
     """Whole devices on each node; with 0 the job sees none."""
     nodes: int = 1
-    """Of a cluster. With more than one, or several GPUs, the job is a process for each GPU (each node, without GPUs),
-    and which of them it is stands in ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``."""
+    """Nodes of a cluster. With more than one, or several GPUs, the job is a process for each GPU (each node, without
+    GPUs), and ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT`` tell each which one it
+    is."""
     memory: str | None = None
-    """Such as ``64G``. This and ``time`` are for launchers that can hold a job to them; others take no notice."""
+    """Such as ``64G``. This and ``time`` are for launchers that can hold a job to them; others ignore them."""
     time: str | None = None
     """Longest run, as hours:minutes:seconds or days-hours:minutes:seconds."""
     avoid: tuple[str, ...] = ()
@@ -97,11 +98,11 @@ class JobStatus:
     node: str | None = None
     """Where it ran, by the scheduler's name, on a cluster."""
     seconds: float | None = None
-    """For which it held its resources, where the launcher knows that better than whoever watches it."""
+    """How long it held its resources, if the launcher knows that better than its caller."""
     node_failed: bool = False
-    """It was lost because its node was."""
+    """Whether it was lost because its node was."""
     out_of_memory: bool = False
-    """It was ended because it needed more memory than it had asked for."""
+    """Whether it was ended because it needed more memory than it had asked for."""
     problem: str = ""
     """Why the job could not be started, was lost, or was ended from outside."""
 
@@ -114,7 +115,7 @@ class Launcher(Protocol):
 
     def inherited(self) -> Mapping[str, Job]:
         """Jobs of an earlier launcher that it did not forget, by name. They are in ``jobs()`` like those submitted
-        here, also where they have ended since. None where jobs end with their launcher."""
+        here, even if they have ended since. Empty if jobs end with their launcher."""
         ...
 
     def submit(self, job: Job) -> None:

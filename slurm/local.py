@@ -1,6 +1,6 @@
-"""Jobs on this machine, side by side: a fork server started at the first job, one child of it per job.
+"""Jobs on this machine, side by side: a fork server started at the first job, with one child per job.
 
-Promises what ``launcher.Launcher`` says. Besides: a job's threads and GPUs are its own (``OMP_NUM_THREADS``,
+Keeps the promises of ``launcher.Launcher``. In addition, a job's threads and GPUs are its own (``OMP_NUM_THREADS``,
 ``CUDA_VISIBLE_DEVICES``); a server that dies is started again, and its jobs are ``lost``; when this process dies, in
 whatever way, the server and every job die too. Use it from one thread that lives as long as the launcher.
 """
@@ -21,7 +21,7 @@ from slurm.channel import Channel
 from slurm.launcher import THREAD_VARIABLES, Job, JobState, JobStatus, LauncherError
 
 _MOST_CRASHES = 3
-"""Servers in a row that die before a single job ended."""
+"""Give up after this many servers in a row that died before a single job ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class LocalLauncher:
         self._statuses: dict[str, JobStatus] = {}
         self._queue: list[Job] = []
         self._held: dict[str, list[str]] = {}
-        """GPUs of every job handed to the server and not ended."""
+        """GPUs of every job that was handed to the server and has not ended, by the job's name."""
         self._server: _Server | None = None
         self._crashes = 0
         self._changed = False
@@ -143,7 +143,7 @@ class LocalLauncher:
         return _Server(process=process, channel=Channel(ours))
 
     def _send(self, message: dict[str, Any]) -> None:
-        """A server that is gone is noticed when reading."""
+        """Send a message. If the server is gone, that is noticed when reading."""
         assert self._server is not None
         try:
             self._server.channel.send(message)
@@ -151,7 +151,7 @@ class LocalLauncher:
             self._server.channel.closed = True
 
     def _receive(self, *, timeout: float) -> None:
-        """Take in what the server says; waits up to ``timeout`` seconds for it to say something."""
+        """Handle what the server says; waits up to ``timeout`` seconds for it to say something."""
         if self._server is None:
             time.sleep(timeout)
             return

@@ -1,11 +1,12 @@
-"""What SLURM says of its partitions and their nodes. The parsers are pure, and pass over lines that are none of it."""
+"""What SLURM says about its partitions and their nodes. The parsers are pure, and skip lines that they do not
+understand."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 PARTITIONS = ("scontrol", "--all", "--oneliner", "show", "partition")
-"""The question that ``parse_partitions`` reads the answer to."""
+"""The command whose output ``parse_partitions`` reads."""
 _OUT_OF_SERVICE = ("drain", "down", "fail", "maint", "unknown", "reboot", "no_respond")
 
 
@@ -13,11 +14,11 @@ _OUT_OF_SERVICE = ("drain", "down", "fail", "maint", "unknown", "reboot", "no_re
 class Partition:
     name: str
     default: bool
-    """Where jobs go that name none."""
+    """Whether jobs that name no partition go here."""
     state: str
     """``UP``, or why it takes or starts no jobs."""
     longest: int | None
-    """Seconds that a job may ask for; ``None`` for no limit."""
+    """Most seconds that a job may ask for; ``None`` for no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Node:
     state: str
     """SLURM's words, such as ``idle`` or ``drained``."""
     gpus: Mapping[str, int]
-    """By type; those without one under the empty text."""
+    """GPUs by type; those without a type under the empty text."""
 
     @property
     def in_service(self) -> bool:
@@ -34,7 +35,7 @@ class Node:
 
 
 def nodes_of(partitions: str) -> tuple[str, ...]:
-    """The question that ``parse_nodes`` reads the answer to; names as in ``--partition``."""
+    """The command whose output ``parse_nodes`` reads; names as in ``--partition``."""
     return ("sinfo", "--noheader", "--Node", f"--partition={partitions}", "--Format=NodeList:|,Gres:|,StateLong:|")
 
 
@@ -65,7 +66,7 @@ def parse_nodes(text: str) -> list[Node]:
 
 
 def _gpus(resources: str) -> dict[str, int]:
-    """Of ``gpu:a100:4(S:0-1),gpu:2,shard:8`` the GPUs by type."""
+    """The GPUs by type, in a text such as ``gpu:a100:4(S:0-1),gpu:2,shard:8``."""
     found: dict[str, int] = {}
     for one in re.sub(r"\([^)]*\)", "", resources).split(","):
         if match := re.fullmatch(r"gpu(?::([^:]+))??(?::no_consume)?:(\d+)", one):
@@ -75,7 +76,7 @@ def _gpus(resources: str) -> dict[str, int]:
 
 
 def seconds(time: str) -> int | None:
-    """Of ``4:00:00`` or ``1-00:00:00``; ``None`` for what is neither."""
+    """Seconds in a time such as ``4:00:00`` or ``1-00:00:00``; ``None`` for what is neither."""
     found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", time)
     if found is None:
         return None

@@ -1,8 +1,8 @@
-"""What SLURM says of our jobs: one question about all of them, whether or not the cluster keeps accounts.
+"""What SLURM says about our jobs: one question for all of them, whether or not the cluster keeps accounts.
 
-``squeue`` is asked first; it shows every job of the user, ended ones for some minutes too. Jobs it does not show any
-more are looked up with one call of ``sacct``, and where there is no accounting, or it does not know them, with
-``scontrol``. The parsers are pure, and pass over lines they do not understand.
+``squeue`` is asked first; it shows every job of the user, including ended ones for some minutes. Jobs that it no longer
+shows are looked up with one call of ``sacct`` and, if there is no accounting or it does not know them, with
+``scontrol``. The parsers are pure, and skip lines that they do not understand.
 """
 
 import re
@@ -14,7 +14,7 @@ from slurm.commands import Slurm
 _SQUEUE = "JobArrayID:|,State:|,RestartCnt:|,exit_code:|,Reason:|,NodeList:|,Comment:|"
 _GROWTH = 1.5
 _LONGEST = 6.0
-"""Times the shortest interval."""
+"""The longest interval, in multiples of the shortest."""
 
 QUEUED = frozenset(
     {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
@@ -23,7 +23,7 @@ ENDED = frozenset({
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY",
     "REVOKED",
 })  # fmt: skip
-"""States that a job does not leave. What is in neither set is some way of running."""
+"""States that a job does not leave. A state in neither set is some form of running."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +33,13 @@ class Seen:
     state: str
     """SLURM's word, such as ``RUNNING``."""
     restarts: int | None = None
-    """How often it was queued again; ``None`` where that was not said."""
+    """How often it was queued again; ``None`` if that was not said."""
     exit_code: int | None = None
     signal: int | None = None
     """What ended the batch script, for an ended job."""
     reason: str = ""
     node: str = ""
-    """Where it runs or ran; of several as SLURM writes them. Empty where that was not said."""
+    """Where it runs or ran; several nodes as SLURM writes them. Empty if that was not said."""
     comment: str = ""
 
     @property
@@ -48,8 +48,9 @@ class Seen:
 
     @property
     def stuck(self) -> bool:
-        """Queued again and held by SLURM itself, as after a node failed to launch it (its prolog, say): it never
-        starts unless somebody releases it. What a person holds (``JobHeldUser``, ``JobHeldAdmin``) is not."""
+        """Whether it was queued again and is held by SLURM itself, as after a node failed to launch it (its prolog,
+        say): it never starts unless somebody releases it. A job that a person holds (``JobHeldUser``, ``JobHeldAdmin``)
+        is not stuck."""
         held = "requeued held" in self.reason.replace("_", " ") or self.reason == "JobHoldMaxRequeue"
         return self.state in QUEUED and held
 
@@ -57,7 +58,8 @@ class Seen:
 @dataclass(frozen=True, kw_only=True)
 class Look:
     jobs: Mapping[str, Seen]
-    """By id, ``12`` or ``12_3``: every job of this user that ``squeue`` shows, and those asked for that others know."""
+    """Jobs by id, ``12`` or ``12_3``: every one of this user that ``squeue`` shows, and those asked for that ``sacct``
+    or ``scontrol`` knows."""
     problem: str = ""
     """Why nothing could be seen; then ``jobs`` is empty."""
 
@@ -74,7 +76,7 @@ class Pace:
         self.due = now + self._interval
 
     def hurry(self, now: float) -> None:
-        """Something was done that will show."""
+        """Look soon, because something was done that will show."""
         self._interval = self._shortest
         self.due = min(self.due, now + self._interval)
 
@@ -90,11 +92,11 @@ def look(slurm: Slurm, ids: Iterable[str]) -> Look:
         answer = slurm.ask(
             "sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(missing)}", "--format=JobID,State,ExitCode"
         )
-        # What only the accounts call alive is not: the controller has forgotten it.
+        # A job that only the accounts call alive is not: the controller has forgotten it.
         ended = {name: seen for name, seen in parse_sacct(answer.text).items() if seen.ended}
         known = {name: seen for name, seen in ended.items() if name in missing}
         if numbers := {one.partition("_")[0] for one in missing if one not in known}:
-            which = numbers if len(numbers) == 1 else ()  # several at a time it does not take, so all there are
+            which = numbers if len(numbers) == 1 else ()  # it does not take several at a time, so ask for all there are
             known |= parse_scontrol(slurm.ask("scontrol", "--oneliner", "show", "job", *which).text)
         found |= {name: known[name] for name in missing if name in known}
     return Look(jobs=found)
@@ -158,7 +160,7 @@ def parse_scontrol(text: str) -> dict[str, Seen]:
 
 
 def _raw_exit(text: str) -> tuple[int | None, int | None]:
-    """Exit code and signal as ``squeue`` has them: what the kernel says of an ended process, in one number."""
+    """Exit code and signal as ``squeue`` has them: the kernel's status of an ended process, in one number."""
     if not text.isdigit():
         return _exit(text)
     signal = int(text) & 0x7F
@@ -166,6 +168,6 @@ def _raw_exit(text: str) -> tuple[int | None, int | None]:
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
-    """Of ``3:0`` or ``0:9``."""
+    """Exit code and signal in a text such as ``3:0`` or ``0:9``."""
     found = re.fullmatch(r"(\d+):(\d+)", text)
     return (int(found[1]), int(found[2]) or None) if found else (None, None)

@@ -21,32 +21,33 @@ from slurm.profile import Controller, Flag, Profile
 
 _TOGETHER = ['[ -e "$status.$restart.code" ] && code=$(cat "$status.$restart.code")  # srun mixes them all']
 _SHORT = "^(slurmstepd|srun)[^:]*: error: .*(oom[-_ ]kill|Out Of Memory|xceeded .*memory limit)"
-"""How SLURM says in a job's log that it ended processes for their memory. The job itself sees a signal 9, and SLURM's
-word for the job comes after the script has ended."""
+"""How SLURM says in a job's log that it ended processes for their memory. The job itself only sees a signal 9, and
+SLURM's own verdict on the job comes after the script has ended."""
 _FOLLOWER_TIME, _FOLLOWER_LOOK, _FOLLOWER_MEMORY = "0:15:00", "10m", "2G"
 _FOLLOWER_PAUSE, _LONGEST_PAUSE = 6, 30
-"""Times ``poll_seconds`` before it looks again; as many times that as it has looked, up to the second number."""
+"""The pause before it looks again, in multiples of ``poll_seconds``; times the number of its looks, up to the second
+number."""
 _OF_THE_WORK = re.compile(
     r".*gpu.*|gres|mem|nodes|n?tasks.*|cpus.*|cores.*|sockets.*|threads.*|mincpus|exclusive|distribution|switches|signal"
 )
-"""Options about the size of a job, which are not those of a small one."""
+"""Options about the size of a job, which do not apply to a small one."""
 
 
 FOLLOWER, FOLLOWER_WHEN = "follower", "follower.when"
-"""Files: SLURM's number of the small job that is wanted, and when it is to look next, as ``scontrol update`` wants it
-said."""
+"""Files: SLURM's number of the small job that is wanted, and when it is to look next, as an argument of ``scontrol
+update``."""
 JUST_ENDED = "--just-ended"
-"""Tells what is done afterwards that it is a job's last act, and not the small job's."""
+"""Tells the command that is run afterwards that it is a job's last act, and not the small job's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Afterwards:
-    """What is done whenever a job has ended."""
+    """The command that is run whenever a job has ended."""
 
     arguments: Sequence[str]
-    """Of Python, such as ``-m some.module``."""
+    """Arguments of Python, such as ``-m some.module``."""
     log: Path
-    """Takes what is printed."""
+    """The file that its output is appended to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +63,8 @@ class Site:
 
 
 def batch_script(batch: Batch, site: Site, *, throttle: int | None = None) -> str:
-    """``throttle``: most jobs of an array that run at a time. Raises ``LauncherError`` for a folder that SLURM cannot
-    use."""
+    """The script of a batch. ``throttle``: most jobs of an array that run at a time. Raises ``LauncherError`` for a
+    folder that SLURM cannot use."""
     if "%" in str(batch.folder):
         raise LauncherError(f"{batch.folder}: SLURM cannot write logs below a path with %; choose another store")
     resources, profile = next(iter(batch.jobs.values())).resources, site.profile
@@ -84,7 +85,7 @@ def batch_script(batch: Batch, site: Site, *, throttle: int | None = None) -> st
         "array_parallelism": min(batch.size, throttle or batch.size),
         "map_count": batch.size if batch.size > 1 else None,
     }
-    # A step of its own, because SLURM warns steps and not the script; the script's cores are not a step's by itself.
+    # A step of its own, because SLURM warns steps and not the script; a step does not get the script's cores by itself.
     step = (
         f"srun --unbuffered --nodes={resources.nodes} --ntasks={resources.processes} --cpus-per-task={resources.cpus}"
     )
@@ -96,8 +97,8 @@ def batch_script(batch: Batch, site: Site, *, throttle: int | None = None) -> st
 
 
 def follower_script(site: Site, afterwards: Afterwards, folder: Path) -> str:
-    """A small job that does what is to be done afterwards, and is queued again as long as its number is the one in
-    ``folder``: until what is written there for the next time, else for a pause that grows."""
+    """The script of a small job that does what is to be done afterwards, and is queued again as long as its number is
+    the one in ``folder``: to begin when a file there says, else after a pause that grows."""
     profile, number, when = site.profile, folder / FOLLOWER, folder / FOLLOWER_WHEN
     controller = profile.controller or Controller()
     parameters = {
@@ -140,7 +141,7 @@ def _script(
     command: str,
     teardown: Sequence[str],
 ) -> str:
-    """The text, by submitit; ``flags`` are those it does not know."""
+    """The text, made by submitit; ``flags`` are options that it does not know."""
     profile = site.profile
     text = _make_sbatch_string(
         command=command,
@@ -224,7 +225,7 @@ def _avoided(resources: Resources, profile: Profile) -> dict[str, str]:
 
 
 def _memory(resources: Resources) -> str | None:
-    """SLURM takes whole numbers alone."""
+    """Memory as SLURM takes it: in whole numbers only."""
     if resources.memory is None:
         return None
     number, unit = float(resources.memory[:-1]), resources.memory[-1]

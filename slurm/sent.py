@@ -11,7 +11,7 @@ from slurm.queue import Seen
 _WORD_PATIENCE = 30.0
 """Seconds until what a job wrote on its node is surely seen here; shared file systems lag."""
 _UNSEEN_LOOKS = 2
-"""Looks in a row, to none of which a job is known: it is lost."""
+"""A job that this many looks in a row do not find is lost."""
 
 
 @dataclass(kw_only=True)
@@ -19,7 +19,7 @@ class Sent:
     batch: Batch
     index: int
     number: str | None
-    """SLURM's, of the batch; ``None`` where it is not known whether SLURM has it."""
+    """SLURM's number of the batch; ``None`` if it is not known whether SLURM has it."""
     unseen: int = 0
     """Looks in a row that did not find it."""
     over_since: float | None = None
@@ -31,7 +31,7 @@ class Sent:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a further look may soon tell more: it is over, as it seems, or not known to SLURM (yet)."""
+        """Whether another look may soon tell more: the job seems to be over, or SLURM does not know it (yet)."""
         return self.unseen > 0 or self.over_since is not None or self.number is None
 
     @property
@@ -39,7 +39,7 @@ class Sent:
         return self.number is None and self.unseen >= _UNSEEN_LOOKS
 
     def judge(self, seen: Mapping[str, Seen], now: float, *, cancelled: bool) -> JobStatus | None:
-        """How the job stands by what SLURM shows; ``None`` where that does not say. ``cancelled``: it was asked to
+        """The status of the job by what SLURM shows; ``None`` if that does not say. ``cancelled``: it was asked to
         end."""
         if self.number is None and (number := _number_of(self.batch, seen)) is not None:
             self.number = number
@@ -58,15 +58,15 @@ class Sent:
         return status_of(found, read_word(self.batch, self.index), patient=patient)
 
     def _vanished(self, *, cancelled: bool) -> JobStatus:
-        """SLURM does not know the job any more."""
+        """The status of a job that SLURM no longer knows."""
         word = read_word(self.batch, self.index)
-        if word is None and cancelled:  # of an array, SLURM forgets at once what was cancelled in the queue
+        if word is None and cancelled:  # SLURM at once forgets array jobs that were cancelled in the queue
             return JobStatus(state=JobState.CANCELLED)
         ended = None if word is None else status_of(Seen(state="COMPLETED"), word, patient=True)
         return ended or JobStatus(state=JobState.LOST, problem=f"SLURM does not know job {self.id} any more")
 
     def by_its_word(self) -> JobStatus | None:
-        """How the job stands by what its script wrote alone; ``None`` where only SLURM can say: whether a job that did
+        """The status of the job by what its script wrote alone; ``None`` if only SLURM can say: whether a job that did
         not succeed is queued again, or was ended from outside."""
         word = read_word(self.batch, self.index)
         if word is None:

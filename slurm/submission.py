@@ -1,6 +1,6 @@
 """Hands batch scripts to ``sbatch``, and understands why it does not take them.
 
-Not by submitit's own ``submit``, because of three things that it does. It starts its own process in the job, which
+Submitit's own ``submit`` is not used, because of three things that it does. It starts its own process in the job, which
 installs handlers for SIGTERM and SIGUSR2 and requeues by itself: a job of ours has exactly one owner of signals, and
 where SLURM has requeued it already, a job that succeeds is reported as failed. It gives the job its work only after
 sbatch has returned, so a kill in between leaves a job without work. And sbatch gets the environment of an outer job,
@@ -13,7 +13,7 @@ from pathlib import Path
 from slurm.commands import Slurm
 
 _LIMITS = ("MaxJobCount", "job submit limit", "Resource temporarily unavailable")
-"""On the number of jobs. What is over a limit of a QOS or an account is told with the limit's name in front."""
+"""Messages about a limit on the number of jobs. A limit of a QOS or an account is reported with its name in front."""
 _NAMED_LIMIT = r"\b(?:QOS|Assoc)(?:Max|Grp)\w+"
 _NO_ANSWER = (
     "Unable to contact slurm controller", "Socket timed out", "Connection refused", "no answer after",
@@ -23,7 +23,7 @@ _NO_PLACE = "Requested node configuration is not available"
 
 
 class Refused(Exception):
-    """``sbatch`` will not have these jobs; in its own words."""
+    """``sbatch`` refuses these jobs; in its own words."""
 
 
 class NoPlace(Refused):
@@ -31,15 +31,15 @@ class NoPlace(Refused):
 
 
 class QueueFull(Exception):
-    """A limit on the number of jobs, as it seems; in SLURM's own words."""
+    """Apparently a limit on the number of jobs; in SLURM's own words."""
 
 
 class NoAnswer(Exception):
-    """Whether the jobs are in the queue is not known; in SLURM's own words."""
+    """It is not known whether the jobs are in the queue; in SLURM's own words."""
 
 
 def send(text: str, script: Path, slurm: Slurm) -> str:
-    """SLURM's number of what ``text``, kept as ``script``, has put into the queue. Raises ``Refused``, ``QueueFull``,
+    """Submit ``text``, kept as ``script``, and return SLURM's number of it. Raises ``Refused``, ``QueueFull``,
     ``NoAnswer``, ``OSError``."""
     script.write_text(text)
     answer = slurm.ask("sbatch", str(script))
@@ -52,7 +52,7 @@ def send(text: str, script: Path, slurm: Slurm) -> str:
 
 
 def rehearse(text: str, script: Path, slurm: Slurm) -> str:
-    """What ``sbatch`` says it would do with ``text``, which it does not take. Raises as ``send`` does."""
+    """What ``sbatch`` says it would do with ``text``, without submitting it. Raises as ``send`` does."""
     script.write_text(text)
     answer = slurm.ask("sbatch", "--test-only", str(script))
     if not answer.ok:
@@ -64,7 +64,7 @@ def _complaint(text: str) -> Exception:
     if any(words in text for words in _NO_ANSWER):
         return NoAnswer(text)
     if named := re.findall(_NAMED_LIMIT, text):
-        # When a job is submitted, what it asks for alone is compared with all other limits: it would never fit.
+        # At submission, all other limits are compared with what the job alone asks for: it would never fit.
         return QueueFull(text) if any("Submit" in one or "Jobs" in one for one in named) else Refused(text)
     if any(words in text for words in _LIMITS):
         return QueueFull(text)

@@ -7,7 +7,7 @@ from slurm.launcher import EXIT_ERROR, EXIT_OK
 
 
 def call(target: str, payload: dict[str, Any]) -> int:
-    """Its exit code. Raises whatever it raises, but for ``SystemExit``."""
+    """Call the function and return its exit code. Raises whatever it raises, except ``SystemExit``."""
     module, _, function = target.partition(":")
     try:
         code = getattr(importlib.import_module(module), function)(payload)

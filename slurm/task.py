@@ -1,6 +1,6 @@
 """What a batch script starts on a node: ``python -m slurm.task FOLDER`` runs one job of a batch (see ``batch``).
 
-Takes no signal for itself: the job's own handlers are the only ones. The exit code is the job's.
+Handles no signals itself: the job's own handlers are the only ones. The exit code is the job's.
 """
 
 import faulthandler
@@ -16,11 +16,11 @@ from slurm.launcher import EXIT_ERROR, EXIT_OK, THREAD_VARIABLES
 from slurm.target import call
 
 _FIRST_PORT, _PORTS = 20_000, 12_000
-"""Below those that the kernel gives away."""
+"""Below the ports that the kernel hands out."""
 
 
 def main(folder: Path) -> int:
-    """Run the job whose number SLURM tells."""
+    """Run the job whose index SLURM gives."""
     index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
     try:
         job = json.loads(job_path(folder, index).read_bytes())
@@ -35,10 +35,11 @@ def main(folder: Path) -> int:
 
 
 def rank_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Which of a step's processes this is and where they meet, as torchrun says it; nothing for the only one."""
+    """Which of a step's processes this is and where they meet, in torchrun's variables; nothing for a single
+    process."""
     if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
         return {}
-    # Another port each time: the one before may be in use still.
+    # Another port each time: the previous one may still be in use.
     number = int(environment["SLURM_JOB_ID"]) + 7919 * int(environment.get("SLURM_RESTART_COUNT", "0"))
     return {
         "RANK": environment["SLURM_PROCID"],
@@ -50,7 +51,7 @@ def rank_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def note_code(folder: Path, code: int) -> None:
-    """Of several processes the first one's exit code is the job's: the others may be ended because of it."""
+    """Note the exit code of the first of several processes as the job's: the others may be ended because of it."""
     if os.environ.get("RANK") == "0":
         index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
         restart = os.environ.get("SLURM_RESTART_COUNT", "0")
