@@ -1,8 +1,8 @@
-"""A job of several processes: the first one leads it as if it were alone, and the others join in where it says so.
+"""A job of several processes: the first one leads it as if it were alone, and the others join in when it says so.
 
-Trainings of the model are done together. Everything else (the data, the encoder's pre-training, scoring) the first
-process does while the others wait. The first one owns leases, records and the spool; it tells the others which stages
-begin, and how each ended.
+Trainings of the model are done together; everything else (the data, the encoder's pre-training, scoring) is done by the
+first process while the others wait. The first process owns leases, records and the spool; it tells the others which
+stages begin, and how each ended.
 """
 
 import time
@@ -24,29 +24,29 @@ TOGETHER = ("pretrain",)
 """Kinds of stages that all processes take part in."""
 _BEGIN = "begin"
 _LAST_WORDS = 5.0
-"""Seconds in which a process that failed writes why, before those that lost it say that they did."""
+"""Seconds that a failed process has to write why, before the processes that lost it report that."""
 
 
 class Crew:
-    """The others, for the first process. Alone there are none."""
+    """The other processes, as the first one sees them; alone, it has none."""
 
     def __init__(self, ranks: "Ranks | None" = None) -> None:
         self._ranks = ranks
         self._inside = False
 
     def begin(self, kind: str) -> None:
-        """A stage's function is called next."""
+        """Announce that a stage's function is called next."""
         if self._ranks is not None and kind in TOGETHER:
             self._ranks.tell(_BEGIN)
             self._inside = True
 
     def left(self) -> None:
-        """It returned, or stopped on request, as it did in every process."""
+        """Note that the function returned, or stopped on request, as it did in every process."""
         self._inside = False
 
     def hear(self, code: int) -> int:
-        """How a stage ended. Who is still inside one that failed is ended with this process. Returns the job's code:
-        where one of the others is gone it cannot go on."""
+        """Tell the others how a stage ended. Those still inside a stage that failed are ended with this process.
+        Returns the job's code: the job cannot go on if one of the others is gone."""
         if self._ranks is None or self._inside:
             return code
         try:
@@ -87,7 +87,7 @@ def follow(
                 continue
             except BaseException as error:
                 traceback.print_exc()
-                if not lost_peer(error):  # who is gone may have said why
+                if not lost_peer(error):  # else the process that is gone may have said why
                     failure = from_exception(error, attempt=payload["attempt"])
                     folder_of(stage).write_failure({**failure, "rank": ranks.index})
                 return EXIT_ERROR

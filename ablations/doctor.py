@@ -1,7 +1,7 @@
 """``ablate doctor``: whether a profile works, by asking its cluster and by running one small job on it.
 
-What can be known without a job is asked first; a job is sent only where nothing of that failed. It leaves nothing in
-the store or the queue.
+What can be known without a job is checked first; the job is sent only if none of that failed. It leaves nothing in the
+store or the queue.
 """
 
 import json
@@ -53,7 +53,7 @@ _LATER = "try again when SLURM answers"
 
 
 def doctor(profile: str, *, store: Path, gpus: int | None, wait: float, json_output: bool) -> int:
-    """Check a profile. Returns the exit code of the first failure; raises ``BadInput`` where there is no profile or no
+    """Check a profile. Returns the exit code of the first failure; raises ``BadInput`` if there is no profile or no
     SLURM."""
     from rich.console import Console
 
@@ -113,7 +113,7 @@ def _examine(cluster: Cluster, store: Path, gpus: int, *, wait: float, pretended
 def _ask_slurm(
     cluster: Cluster, slurm: Slurm, gpus: int, wanted: list[Partition], nodes: list[Node]
 ) -> Iterator[Check]:
-    """Fills ``wanted`` and ``nodes`` with those that jobs may go to."""
+    """Fills ``wanted`` and ``nodes`` with the partitions and nodes that jobs may go to."""
     answer = slurm.ask(*PARTITIONS)
     if not answer.ok:
         problem = answer.problem or "scontrol gives no reason"
@@ -149,7 +149,7 @@ def _rehearse(batch: Batch, cluster: Cluster, slurm: Slurm, nodes: list[Node]) -
         text = batch_script(as_a_sweep_would(batch), Site(profile=cluster.profile, title="ablate-doctor"))
         said = rehearse(text, batch.folder / "rehearsal.sh", slurm)
     except (Refused, QueueFull, NoAnswer, LauncherError) as error:
-        if away and isinstance(error, NoPlace):  # whether it takes the job for later shows when it is sent
+        if away and isinstance(error, NoPlace):  # sending it will show whether SLURM takes the job for later
             return Check(name="sbatch", state="not checked", text=f"it cannot tell while nodes take no jobs: {away}")
         return _refusal("sbatch", error)
     return ok("sbatch", f"accepts the script: {said}")
@@ -197,7 +197,7 @@ def _send(batch: Batch, cluster: Cluster, slurm: Slurm, gpus: int, *, wait: floa
 
 @contextmanager
 def _telling() -> Iterator[Callable[[str], None]]:
-    """What is waited for: alive on a terminal, elsewhere a line each time it changes."""
+    """Show what is being waited for: live on a terminal, elsewhere a line each time it changes."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)

@@ -1,4 +1,4 @@
-"""What ``ablate doctor`` makes of a profile before a job is sent. Pure."""
+"""What ``ablate doctor`` concludes from a profile before a job is sent. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Check:
     state: Literal["ok", "warning", "failed", "not checked"]
     text: str
     advice: str = ""
-    """What to do, of a warning or a failure."""
+    """What to do about a warning or a failure."""
     exit_code: int = BAD_INPUT
-    """Of the command, where this is the first check that failed."""
+    """The command's exit code, if this is the first check that failed."""
 
     @property
     def failed(self) -> bool:
@@ -35,7 +35,7 @@ def failed(name: str, text: str, advice: str, *, exit_code: int = BAD_INPUT) -> 
 
 
 def wanted_partitions(profile: Profile, partitions: Iterable[Partition]) -> list[Partition]:
-    """Those that jobs may go to, as far as they exist. sbatch takes a list too: the first that is free."""
+    """The partitions that jobs may go to, as far as they exist. sbatch takes a list too, for the first that is free."""
     if profile.partition is None:
         return [one for one in partitions if one.default]
     names = profile.partition.split(",")
@@ -67,7 +67,7 @@ def check_partition(profile: Profile, partitions: Sequence[Partition]) -> Check:
 
 
 def longest_run(partitions: Sequence[Partition]) -> int | None:
-    """Seconds for which a job may run that goes to any of these; ``None`` where there is no limit."""
+    """Seconds that a job may run that goes to any of these; ``None`` if there is no limit."""
     limits = [one.longest for one in partitions]
     return None if None in limits else max((limit for limit in limits if limit is not None), default=None)
 
@@ -84,7 +84,7 @@ def check_time(profile: Profile, wanted: Sequence[Partition]) -> Check:
 
 
 def check_gpus(profile: Profile, count: int, nodes: Sequence[Node]) -> Check:
-    """Whether any node could give so many, busy or not."""
+    """Whether any node, busy or not, could give this many."""
     name, kind = "GPUs", profile.gpu_type
     kinds = sorted({one for node in nodes for one in node.gpus})
     if kind is not None and kind not in kinds:

@@ -1,6 +1,7 @@
-"""The job that ``ablate doctor`` sends: as any job of a sweep, in a folder of its own that goes when it is over.
+"""The job that ``ablate doctor`` sends: like any job of a sweep, in a folder of its own that is removed when it is
+over.
 
-Nothing of it stays in the queue, whatever ends the wait for it.
+It never stays in the queue, however the wait for it ends.
 """
 
 import json
@@ -23,17 +24,17 @@ from slurm.script import Site, batch_script, python_command
 from slurm.submission import send
 
 _SECONDS = 300
-"""A few are enough, but for a file system on which libraries are imported for the first time."""
+"""A few are enough, unless libraries are imported from a file system for the first time."""
 _POLL = 2.0
 _WORD_PATIENCE = 30.0
-"""Seconds until what a job wrote on its node is surely seen here; shared file systems lag."""
+"""Seconds after which what a job wrote on its node is surely seen here; shared file systems lag."""
 PROBE = "doctor: Python"
 _PROBE = f'import os, sys; sys.stdout.write("{PROBE} %s %s\\n" % (sys.version.split()[0], os.path.exists(sys.argv[1])))'
-"""Says in the log whether Python starts at all, in words that any version of it understands."""
+"""Says in the log whether Python starts at all, in code that any version of it understands."""
 
 
 class NotStarted(Exception):
-    """The job was still waiting when its time was over; it is cancelled. SLURM's reason."""
+    """The job was still waiting when its time was over, and was cancelled. The message gives SLURM's reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +42,19 @@ class Visit:
     """A job that is over, and what it left."""
 
     seen: Seen | None
-    """As SLURM saw it last."""
+    """The job as SLURM last saw it."""
     word: Word | None
     facts: Facts | None
     log: str
     queued_at: float
-    """When the job surely had not begun, by the clock here."""
+    """A time at which the job had surely not begun, by the clock here."""
     read_at: float
-    """When the facts had surely been written."""
+    """A time by which the facts had surely been written."""
 
 
 @contextmanager
 def prepared(store: Path, gpus: int, *, longest: int | None) -> Iterator[Batch]:
-    """A batch of the one job, with a token beside it. ``longest``: the partition's limit in seconds, if it has one.
+    """A batch of this one job, with a token beside it. ``longest``: the partition's limit in seconds, if it has one.
     Raises ``OSError``."""
     folder = store.absolute() / "doctor" / secrets.token_hex(6)
     try:
@@ -75,7 +76,7 @@ def _duration(seconds: int) -> str:
 
 
 def as_a_sweep_would(batch: Batch) -> Batch:
-    """The same with no time of its own, so that it is the profile's."""
+    """The same batch without a time of its own, so that the profile's applies."""
     job = batch.jobs[0]
     return replace(batch, jobs={0: replace(job, resources=replace(job.resources, time=None))})
 
@@ -83,7 +84,7 @@ def as_a_sweep_would(batch: Batch) -> Batch:
 def visit(
     batch: Batch, *, title: str, profile: Profile, slurm: Slurm, patience: float, say: Callable[[str], None]
 ) -> Visit:
-    """Send the job and wait until it is over; ``say`` hears how it stands. ``title`` is no other job's.
+    """Send the job and wait until it is over; ``say`` is told how it stands. ``title`` must be no other job's.
 
     Raises ``NotStarted`` after ``patience`` seconds, and what ``send`` raises.
     """
@@ -111,7 +112,7 @@ def visit(
             time.sleep(min(_POLL, profile.poll_seconds))
     finally:
         if not over:
-            slurm.ask("scancel", "--me", f"--name={title}")  # also one that sbatch sent without being able to say so
+            slurm.ask("scancel", "--me", f"--name={title}")  # also a job that sbatch sent but could not report
     return _collect(batch, seen, queued_at)
 
 
@@ -120,7 +121,7 @@ def _has_ended(word: Word | None) -> bool:
 
 
 def _collect(batch: Batch, seen: Seen | None, queued_at: float) -> Visit:
-    """What the job left, as soon as it shows here."""
+    """What the job left, as soon as it can be seen here."""
     place = batch.folder.parent
     end = time.monotonic() + _WORD_PATIENCE
     while not (place / FACTS).exists() and not _has_ended(read_word(batch, 0)) and time.monotonic() < end:

@@ -1,8 +1,8 @@
-"""How the trials of a sweep ended: each in its ``record.json``, and all in one file: ``trials.jsonl``, a line for each
-time a trial's record was written.
+"""How the trials of a sweep ended: each in its ``record.json``, and all of them in ``trials.jsonl``, which has a line
+for each time a trial's record was written.
 
-Of several lines of a trial the last counts. They repeat the trials' records without their metrics and tracebacks. A
-record or a line that is not what was written counts as one that is not there: both are made again from the stages'.
+Of several lines about a trial, the last counts. They repeat the trials' records without their metrics and tracebacks. A
+record or a line that does not hold what was written counts as missing: both are made again from the stages' records.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _LEFT_OUT = ("metrics", "stages")
 
 
 class EndedFile:
-    """For the one writer. A line that is there already is not written again."""
+    """Writes ``trials.jsonl``, for the one writer. A line that is there already is not written again."""
 
     def __init__(self, sweep: Path) -> None:
         self._sweep = sweep
@@ -36,12 +36,12 @@ class EndedFile:
 
 
 def read_ended(sweep: Path) -> dict[str, dict[str, Any]]:
-    """By key of the trial, how it ended: its record without metrics. A line that is cut short is passed over."""
+    """How each trial ended, by its key: its record without metrics. A line that is cut short is skipped."""
     return {line["trial"]: line for line in read_lines(_path(sweep)) if _says_how_it_ended(line)}
 
 
 def read_trial(path: Path) -> dict[str, Any] | None:
-    """A trial's record; ``None`` where there is none, or none that can be used."""
+    """A trial's record; ``None`` if there is none, or none that can be used."""
     record = object_in(path)
     return record if record is not None and _says_how_it_ended(record) and are_numbers(record.get("metrics")) else None
 

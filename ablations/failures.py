@@ -1,7 +1,7 @@
-"""Why an attempt failed: the class that decides what happens next, and what is kept of it.
+"""Why an attempt failed: the class of the failure, which decides what happens next, and what is kept of it.
 
 ``killed``, ``node_fault`` and ``out_of_memory`` are tried again, ``diverged`` is a result, ``code_error``,
-``data_error`` and ``config_error`` wait for somebody to change something. A disk that is full is nobody's failure: it
+``data_error`` and ``config_error`` wait for somebody to change something. A full disk is not a failure of any stage: it
 stops the sweep.
 """
 
@@ -26,15 +26,15 @@ _NODE_FAULTS = re.compile(
     r"uncorrectable ECC error|no CUDA-capable device|CUDA-capable device\(s\) is/are busy or unavailable"
     r"|GPU is lost|Driver/library version mismatch|hardware stack error"
 )
-"""What CUDA says of a GPU, or a driver, that is broken or somebody else's."""
+"""What CUDA says if a GPU, or a driver, is broken or in use by somebody else."""
 _LOST_PEERS = re.compile(
     r"Connection (closed|reset) by (remote )?peer|Broken pipe|remote process (has )?exited|ncclRemoteError"
     r"|NCCL communicator was aborted"
 )
-"""What gloo, NCCL and the store where processes meet say in those that are left when one is gone."""
+"""What gloo, NCCL and the store where processes meet say in the remaining processes when one is gone."""
 _WRITE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _HARDLY_ANY = 1 << 20
-"""Bytes; a disk with less is full."""
+"""Bytes; a disk with less free space counts as full."""
 
 
 def classify(error: BaseException) -> FailureClass:
@@ -62,7 +62,7 @@ def lost_peer(error: BaseException) -> bool:
 
 
 _NO_SPACE = ("No space left on device", "Not enough free space")
-"""What the system and what numpy say of a full disk."""
+"""What the system and numpy say about a full disk."""
 
 
 def disk_fault(error: BaseException, store: Path) -> OSError | None:
@@ -87,7 +87,8 @@ def from_exception(error: BaseException, *, attempt: int) -> dict[str, Any]:
 
 
 def without_exception(kind: FailureClass, error: str, *, log: Path, attempt: int) -> dict[str, Any]:
-    """What ``failure.json`` holds after a job ended without saying why; the end of its log stands for a traceback."""
+    """What ``failure.json`` holds after a job ended without saying why; the end of its log stands in for a
+    traceback."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 8192))
@@ -98,7 +99,7 @@ def without_exception(kind: FailureClass, error: str, *, log: Path, attempt: int
 
 
 def fingerprint(failure: Mapping[str, Any]) -> str:
-    """Equal for failures at the same place of the program, whatever value the message names."""
+    """A text that is equal for failures at the same place in the program, whatever values their messages name."""
     places = re.findall(r'File "(.+?)", line (\d+), in (\S+)', str(failure.get("traceback_tail", "")))
     return repr((failure["class"], str(failure.get("error", "")).partition(":")[0], places))
 

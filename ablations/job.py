@@ -1,9 +1,9 @@
 """What runs in a job's process: the stages of one job, in order, each recorded as soon as it is done.
 
-Writes only into its own stage folders, and never to the user's terminal: output and tracebacks go to the job's log.
-A stage that has a record is passed over, one that somebody else holds ends the job with ``EXIT_HELD``. A request to
-stop (SIGTERM, SIGINT, SIGUSR2, or the marker that prunes the trial) reaches the stage at its next step; it saves its
-state and the job ends with ``EXIT_INTERRUPTED``. Whatever a stage raises is kept in its ``failure.json``.
+Writes only into its own stage folders, and never to the user's terminal: output and tracebacks go to the job's log. A
+stage that has a record is skipped; one that another process holds ends the job with ``EXIT_HELD``. A request to stop
+(SIGTERM, SIGINT, SIGUSR2, or the marker that prunes the trial) reaches the stage at its next step; it saves its state
+and the job ends with ``EXIT_INTERRUPTED``. Whatever a stage raises is kept in its ``failure.json``.
 """
 
 import contextlib
@@ -49,8 +49,8 @@ def job_payload(
     threads: int,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What ``run`` is called with. ``marker``: the file whose presence prunes the trial. ``provenance``: what is the
-    same for all jobs, for the records."""
+    """The payload that ``run`` is called with. ``marker``: the file whose presence prunes the trial. ``provenance``:
+    what the records of all jobs have in common."""
     return {
         "stages": [
             {
@@ -71,7 +71,7 @@ def job_payload(
 
 
 def run(payload: dict[str, Any]) -> int:
-    """Run the payload's stages. Returns an exit code; raises only what is a fault of this program."""
+    """Run the payload's stages. Returns an exit code; an exception is a fault of this program."""
     stop = _Stop(payload["marker"])
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(payload["threads"])
@@ -206,7 +206,8 @@ def _config(one: _StageRun) -> Any:
 
 
 def _check_inputs(one: _StageRun) -> None:
-    """A flipped bit in weights would be trained on, or scored, without a word. Raises ``DataError``."""
+    """Check what the inputs hold: a flipped bit in weights would be trained on, or scored, unnoticed. Raises
+    ``DataError``."""
     for role, folder in _inputs(one).items():
         if folder.record(_say, contents=True) is None:
             raise DataError(
@@ -228,7 +229,7 @@ def _call_stage(one: _StageRun, stop: _Stop) -> dict[str, Any]:
 
 
 def _record(one: _StageRun, result: dict[str, Any], *, started: float, resumed: bool) -> dict[str, Any]:
-    """Everything before ``provenance`` is equal on every run of the stage."""
+    """Everything before ``provenance`` is the same in every run of the stage."""
     finished = time.time()
     return {
         "kind": one.stage["kind"],

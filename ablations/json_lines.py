@@ -1,4 +1,4 @@
-"""Files of one JSON object per line, written by one process at a time, of which any may be killed while it writes."""
+"""Files of one JSON object per line, written by one process at a time, which may be killed while it writes."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -23,14 +23,15 @@ class LineWriter:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Every object of a file, oldest first; none where there is no file. What is cut short or no object is left out."""
+    """Every object of a file, oldest first; none if there is no file. A line that is cut short or no object is left
+    out."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return
     lines = [line for line in text.split("\n") if line]
     try:
-        values = json.loads(f"[{','.join(lines)}]")  # at once: half the time
+        values = json.loads(f"[{','.join(lines)}]")  # all at once: takes half the time
     except (ValueError, RecursionError):
         values = [_parsed(line) for line in lines]
     yield from (value for value in values if isinstance(value, dict))
@@ -44,7 +45,7 @@ def _parsed(line: str) -> Any:
 
 
 def _end_last_line(path: Path) -> None:
-    """A kill may have cut the last line short; the next one is not to be written behind it."""
+    """End a last line that a kill cut short, so that the next one is not appended to it."""
     try:
         with path.open("rb+") as file:
             if file.seek(0, 2) > 0:

@@ -1,10 +1,10 @@
 """Who works in a folder: one holder at a time, also across machines that share a file system.
 
 A lease is a file ``lease-<n>`` created with ``O_EXCL``; its modification time is the holder's heartbeat. A holder on
-this machine is judged by its process alone: alive it holds, gone it does not. A holder elsewhere that missed three
-beats is gone; times are compared on the file system's own clock. Taking over creates ``lease-<n+1>``, which at most
-one contender can, and removes the old file, which is how a holder that only slept learns that it lost: whoever holds
-a lease calls ``confirm`` before it commits anything.
+this machine is judged by its process alone: it holds as long as it is alive. A holder elsewhere that missed three beats
+counts as gone; times are compared on the file system's own clock. Taking over creates ``lease-<n+1>``, which at most
+one contender can do, and removes the old file, by which a holder that only slept learns that it lost: a holder
+therefore calls ``confirm`` before it commits anything.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ _PREFIX = "lease-"
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """What a lease file says of its holder."""
+    """What a lease file says about its holder."""
 
     token: str
     host: str
     machine: str
-    """Names the running system and process namespace in which ``pid`` means something."""
+    """Identifies the running system and the process namespace in which ``pid`` has a meaning."""
     pid: int
     started: str
-    """When the process started, as the kernel counts: tells it from a later one with the same number."""
+    """When the process started, as the kernel counts; tells it apart from a later one with the same number."""
     beat: float
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Owner:
 
 
 class LeaseHeld(Exception):
-    """Somebody else works here."""
+    """Another process works here."""
 
     def __init__(self, folder: Path, owner: Owner | None) -> None:
         super().__init__(f"{folder} is held by {owner or 'a process that is just starting'}")
@@ -51,7 +51,7 @@ class LeaseHeld(Exception):
 
 
 class LeaseLost(Exception):
-    """The lease was taken over while its holder did not beat; it must not write here any more."""
+    """The lease was taken over while its holder did not beat; the holder must no longer write here."""
 
 
 class Lease:
@@ -90,7 +90,8 @@ class Lease:
 
 
 def acquire(folder: Path, *, on_lost: Callable[[], None] = lambda: None, beat: float = BEAT) -> Lease:
-    """Hold ``folder``, which exists. ``on_lost`` is called from another thread. Raises ``LeaseHeld``, ``OSError``."""
+    """Hold ``folder``, which must exist. ``on_lost`` is called from another thread. Raises ``LeaseHeld``,
+    ``OSError``."""
     seen = _leases(folder)
     if seen:
         now = _file_system_time(folder)
@@ -146,7 +147,7 @@ def _path(folder: Path, number: int) -> Path:
 
 
 def _live_owner(path: Path, *, now: float, unknown_beat: float) -> Owner | bool | None:
-    """The holder if it is alive, ``True`` if somebody is whose name is not written yet, ``None`` if nobody is."""
+    """The holder if it is alive, ``True`` for a live one whose name is not written yet, ``None`` if there is none."""
     try:
         last_beat = path.stat().st_mtime
     except FileNotFoundError:
@@ -160,7 +161,8 @@ def _live_owner(path: Path, *, now: float, unknown_beat: float) -> Owner | bool 
 
 
 def _read(path: Path) -> Owner | None:
-    """``None`` for a file that is gone, or that its creator has not filled (or died before it did)."""
+    """The owner that a file names; ``None`` if it is gone, or not filled by its creator (which may have died
+    before)."""
     try:
         return Owner(**json.loads(path.read_bytes()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -168,7 +170,7 @@ def _read(path: Path) -> Owner | None:
 
 
 def _file_system_time(folder: Path) -> float:
-    """Now, by the clock that sets the times of files: on a shared file system not this machine's."""
+    """The current time by the clock that sets the times of files; on a shared file system, not this machine's."""
     probe = folder / f"clock-{secrets.token_hex(8)}"
     probe.touch()
     try:
@@ -184,7 +186,7 @@ def _this_machine() -> str:
 
 
 def _process_start(pid: int) -> str | None:
-    """``None`` for a process that is gone, or dead and not yet buried."""
+    """When a process started; ``None`` if it is gone, or a zombie."""
     try:
         # After the name in brackets, which may hold anything: state (field 3) ... start time (field 22).
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""What an attempt that ran out of memory is repeated with: the same stage, computed in smaller parts. Pure.
+"""How a stage that ran out of memory is tried again: the same stage, computed in smaller parts. Pure.
 
 Only fields that are no part of a stage's identity change: the loss and its gradient are the same sums in another order.
 """
@@ -11,9 +11,9 @@ from mm1core.stages import EvaluateStage, PretrainStage
 
 
 def with_less_memory(stage: Stage, times: int, *, processes: int = 1) -> tuple[Stage, dict[str, Any]]:
-    """A stage whose parts were halved so many times, as far as they can be, and what changed, by dotted key.
+    """The stage with its parts halved this many ``times``, as far as they can be, and what changed, by dotted key.
 
-    ``processes`` share the rows of a step among them; where theirs cannot be halved, the next smaller equal parts.
+    ``processes`` share the rows of a step; where a share cannot be halved, it is cut into the next smaller equal parts.
     """
     config: Any = stage.config
     changed: dict[str, Any] = {}

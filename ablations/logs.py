@@ -35,9 +35,9 @@ def logs(
 ) -> int:
     """Print the last ``lines`` lines of a log, and with ``follow`` what is added while the sweep runs.
 
-    ``trial`` is a key of a trial or a stage, or its beginning, or ``ARM`` or ``ARM:SEED`` by the arm's label. Without
-    it the logs there are are listed. With ``json_output`` a line for each attempt says where its log is, and none is
-    printed. Raises ``BadInput`` where nothing fits.
+    ``trial`` is the key of a trial or a stage, or its beginning, or ``ARM`` or ``ARM:SEED`` with the arm's label.
+    Without it, the existing logs are listed. With ``json_output``, a line for each attempt says where its log is, and
+    no log is printed. Raises ``BadInput`` if nothing fits.
     """
     if json_output and follow:
         raise BadInput("--json lists where the logs are, --follow prints one: leave out one of the two")
@@ -68,7 +68,7 @@ def logs(
 
 
 def _attempt(log: _Log, wanted: int | None) -> int:
-    """The last one, where none is wanted."""
+    """The attempt that is wanted, or else the last one."""
     number = max(log.attempts) if wanted is None else wanted
     if number not in log.attempts:
         there = ", ".join(map(str, sorted(log.attempts)))
@@ -89,7 +89,7 @@ def _may_grow(log: _Log, folder: Path) -> bool:
 
 
 def _known(folder: Path) -> list[_Log]:
-    """Shared stages by name, then trials in the plan's order; only what has a log."""
+    """The logs that exist: of shared stages by name, then of trials in the plan's order."""
     outline = read_outline(folder)
     ended = read_ended(folder)
     shared: dict[str, dict[int, Path]] = {}
@@ -105,7 +105,7 @@ def _known(folder: Path) -> list[_Log]:
         own = folder / "trials" / key
         attempts = {int(path.stem.removeprefix("attempt-")): path for path in own.glob("attempt-*.log")}
         record = ended.get(key, {})
-        if not attempts:  # a shared stage took it along
+        if not attempts:  # it failed with a shared stage
             attempts = shared.get(str((record.get("failure") or {}).get("stage", "")).replace("/", "-"), {})
         if attempts:
             label = f"{outline.labels[arm]}:{seed}"
@@ -115,7 +115,7 @@ def _known(folder: Path) -> list[_Log]:
 
 
 def _chosen(known: list[_Log], wanted: str, folder: Path) -> _Log:
-    """The one that is meant. Several beginnings that fit, and several seeds of an arm, are not one."""
+    """The log that is meant. Several keys with this beginning, or several seeds of an arm, are ambiguous."""
     fitting = [log for log in known if log.key.startswith(wanted) or log.label == wanted]
     fitting = fitting or [log for log in known if log.label.rpartition(":")[0] == wanted]
     if len(fitting) == 1:
@@ -144,7 +144,7 @@ def _to_last_lines(file: int, lines: int) -> None:
 
 
 def _copy(file: int) -> None:
-    """Print what is there from the current place on."""
+    """Print the file from the current position on."""
     while block := os.read(file, _BLOCK):
         sys.stdout.write(block.decode(errors="replace"))
     sys.stdout.flush()

@@ -1,5 +1,5 @@
-"""What ``ablate doctor`` makes of what its job found on a node, or of its silence. Pure but for the clock and versions
-that are handed in."""
+"""What ``ablate doctor`` concludes from what its job found on a node, or from its silence. Pure but for the clock and
+versions that are handed in."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from ablations.node_facts import Facts
 
 _OLDEST = (3, 11)
 _APART = 5.0
-"""Seconds between two clocks that are worth a word."""
+"""Seconds between two clocks that are worth a warning."""
 _LITTLE = 2**30
 _SHARED = (
     "name with --store a folder that login and compute nodes share under the same path; in a container, bind it there"
@@ -32,7 +32,7 @@ class Here:
 def check_node(
     facts: Facts, here: Here, *, gpus: int, pretended: bool, queued_at: float, read_at: float
 ) -> list[Check]:
-    """``pretended``: the cluster's GPUs are names and no devices."""
+    """Judge the facts of a node. ``pretended``: the cluster's GPUs are only names, not devices."""
     return [
         ok("node: Python", facts.python),
         _check_store(facts, here),
@@ -142,8 +142,8 @@ def _check_scratch(facts: Facts) -> Check:
 
 
 def _check_clock(facts: Facts, queued_at: float, read_at: float) -> Check:
-    """The node's clock is ahead of ours by what lies between two bounds: it began after it was queued, and wrote before
-    that was read."""
+    """Compare the node's clock with ours. How far it is ahead lies between two bounds: the job began after it was
+    queued, and wrote before that was read."""
     least, most = facts.written - read_at, facts.began - queued_at
     if least > _APART or most < -_APART:
         apart = f"at least {least:.0f} s ahead of" if least > 0 else f"at least {-most:.0f} s behind"
@@ -154,7 +154,7 @@ def _check_clock(facts: Facts, queued_at: float, read_at: float) -> Check:
 
 
 def explain_silence(visit: Visit) -> Iterator[Check]:
-    """Why a job that is over left no facts: the first of the ways there in which it did not come further."""
+    """Why a job that is over left no facts: the first step that it did not get past."""
     seen, said = visit.seen, re.search(rf"{PROBE} (\S+) (True|False)", visit.log)
     end = "" if seen is None else f"SLURM says {seen.state}" + (f" ({seen.reason})" if seen.reason else "")
     tail = " | ".join(line.strip() for line in visit.log.splitlines()[-_LOG_LINES:] if line.strip()) or "nothing"

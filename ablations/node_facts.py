@@ -1,6 +1,6 @@
 """What a job of ``ablate doctor`` finds on a node. It judges nothing: ``node_checks`` does, on the side that asked.
 
-Imports the libraries only where they are tried, so that one that is broken is a fact like any other.
+Libraries are imported only where they are tried, so that a broken one is a fact like any other.
 """
 
 import importlib
@@ -25,17 +25,17 @@ TARGET = "ablations.node_facts:run"
 TOKEN = "token"
 FACTS = "facts.json"
 _MODULES = {"lightning": "lightning.pytorch", "pillow": "PIL", "mm-ablations": "ablations"}
-"""Where a package is imported by another name than its own."""
+"""Packages that are imported by another name than their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     node: str
     began: float
-    """By the node's clock, as ``written``."""
+    """By the node's clock, like ``written``."""
     written: float
     token: str
-    """What it read in the store; empty where it could not."""
+    """What the job read in the store; empty if it could not."""
     python: str
     packages: Mapping[str, str]
     """Version by name."""
@@ -44,20 +44,21 @@ class Facts:
     source: str
     """Digest of this program's modules."""
     place: str
-    """Where they lie."""
+    """Where those modules are."""
     gpus: tuple[str, ...]
     """As SLURM names them to the job."""
     torch_gpus: int
     slurm: str
-    """Why a job cannot be submitted or the queue not be read from the node; empty where both work."""
+    """Why the node cannot submit a job or read the queue; empty if it can do both."""
     free_bytes: int
-    """In the store."""
+    """Free space in the store."""
     scratch: str
-    """Why nothing can be written into the folder for temporary files; empty where it can."""
+    """Why nothing can be written into the folder for temporary files; empty if it can."""
 
 
 def run(payload: dict[str, Any]) -> None:
-    """Look around, and write what is there beside the token. Of a job's processes, one for each GPU, the first does."""
+    """Collect the facts, and write them beside the token. Of a job's processes, one for each GPU, only the first
+    does."""
     if os.environ.get("RANK", "0") != "0":
         return
     folder = Path(payload["folder"])
@@ -83,7 +84,7 @@ def run(payload: dict[str, Any]) -> None:
 
 
 def source_digest() -> str:
-    """The same for equal modules, wherever they lie."""
+    """A text that is the same for equal modules, wherever they are."""
     root = Path(__file__).parents[1]
     digest = sha256()
     for floor in ("ablations", "mm1core", "reports", "slurm"):
@@ -108,7 +109,7 @@ def _read(path: Path) -> str:
 
 
 def _slurm_problem(script: Path) -> str:
-    """``script`` is the one this job was sent with."""
+    """``script`` is the batch script that this job was sent with."""
     slurm = Slurm()
     for question in (("squeue", "--me", "--noheader"), ("sbatch", "--test-only", str(script))):
         answer = slurm.ask(*question)

@@ -1,6 +1,6 @@
-"""What a plan comes to without its stages: ``outline.json`` beside ``plan.json``, a tenth of its size.
+"""A plan without its stages: ``outline.json`` beside ``plan.json``, a tenth of its size.
 
-For whoever only counts or names trials. It says of which ``plan.json`` it is; of another one it is passed over.
+For readers that only count or name trials. It says which ``plan.json`` it was made from; for another one it is ignored.
 """
 
 import json
@@ -19,13 +19,13 @@ class Outline:
     title: str
     design: str
     labels: Mapping[str, str]
-    """Of the arms, by key."""
+    """Labels of the arms, by key."""
     trials: Sequence[tuple[str, str, int]]
-    """In the plan's order: key, key of the arm, seed."""
+    """Trials in the plan's order: key, key of the arm, seed."""
 
 
 def read_outline(sweep: Path) -> Outline:
-    """Of the plan in a sweep's folder. Raises ``BadInput`` where that cannot be read."""
+    """The outline of the plan in a sweep's folder. Raises ``BadInput`` if that cannot be read."""
     kept = object_in(sweep / "outline.json")
     if kept is not None and kept.pop("of", None) == _stamp(sweep):
         return Outline(**kept)
@@ -36,7 +36,7 @@ def read_outline(sweep: Path) -> Outline:
 
 
 def save_outline(plan: Mapping[str, Any], sweep: Path) -> None:
-    """``plan`` is the content of ``plan.json``, which is there. Raises ``OSError``."""
+    """Write the outline of ``plan``, the content of ``plan.json``, which must be there. Raises ``OSError``."""
     kept = {"of": _stamp(sweep), **_content(plan)}
     write_changed(sweep / "outline.json", json.dumps(kept, ensure_ascii=False) + "\n")
 

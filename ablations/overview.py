@@ -20,21 +20,21 @@ class Overview:
     status: Status
     title: str
     labels: Mapping[str, str]
-    """Of the arms, by key."""
+    """Labels of the arms, by key."""
     trials: tuple[Mapping[str, Any], ...]
-    """In the plan's order: ``key``, ``arm``, ``seed``, ``state``, ``objective``, ``seconds``, ``failure``."""
+    """Trials in the plan's order: ``key``, ``arm``, ``seed``, ``state``, ``objective``, ``seconds``, ``failure``."""
     cut_short: Mapping[str, int]
     """Attempts of this run that ended before their job was done, by how they ended (an ``Outcome``)."""
     searches: bool
-    """More trials may be added."""
+    """Whether more trials may be added."""
     owner: str | None
-    """Who runs the sweep, or looks after it at this moment."""
+    """The process that runs the sweep, or looks after it at the moment."""
     submission: Mapping[str, Any] | None
-    """Of a sweep that was submitted to a cluster: what ``submitted.json`` says, and ``look.json`` of the last look."""
+    """For a sweep that was submitted to a cluster, what ``submitted.json`` says, and ``look.json`` of the last look."""
 
     @property
     def finished(self) -> bool:
-        """Nothing more will be done for it, unless somebody asks."""
+        """Whether nothing more will be done for the sweep, unless somebody asks."""
         if self.submission is None:
             return self.status.ended == self.status.total
         lost = self.status.counts["failed"] + self.status.counts["waiting"] + self.status.counts["running"]
@@ -86,8 +86,8 @@ def _trial(
     cancelled: Collection[str],
     given_up: set[str] | None,
 ) -> dict[str, Any]:
-    """``given_up``: the stages that this run has given up; a failure of another stage is of a run before, and is tried
-    again in this one."""
+    """``given_up``: the stages that this run has given up; a failure of another stage is from an earlier run, and is
+    tried again in this one."""
     if record.get("state") == "failed" and given_up is not None:
         stage = str((record.get("failure") or {}).get("stage", "")).partition("/")[2]
         record = record if stage in given_up else {}
@@ -106,7 +106,8 @@ def _trial(
 
 
 def _gpu_hours(seconds: float, counts: Mapping[str, int], gpus: int) -> tuple[float, float | None] | None:
-    """``seconds``: for which attempts held ``gpus`` each. What ended trials took on average, the others will take."""
+    """GPU-hours spent and left. ``seconds``: how long attempts held ``gpus`` each. The remaining trials are taken to
+    need what ended ones took on average."""
     if not gpus:
         return None
     spent = seconds * gpus / 3600

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
 _FRAME = 0.2
-"""Seconds between two pictures of the live table."""
+"""Seconds between two updates of the live table."""
 _QUIET_LINES = 30.0
-"""Seconds without a line after which plain output says how far things are."""
+"""Seconds without a line after which plain output says how far the sweep has got."""
 
 
 class Display(Protocol):
     def update(self, status: Status) -> None:
-        """Called often; shows what it likes of it."""
+        """Called often; shows as much of it as it likes."""
         ...
 
     def say(self, text: str) -> None:
-        """Something ended."""
+        """Report that something ended."""
         ...
 
     def warn(self, text: str) -> None:
-        """Something a user must know, even a quiet one."""
+        """Report something a user must know, even a quiet one."""
         ...
 
 
@@ -150,7 +150,7 @@ class _Table:
         return Group(jobs, overall)
 
     def _left(self, status: Status, seconds: float) -> str:
-        """Time until all is done, if the rest goes as what has ended since the start."""
+        """Time until everything is done, if the rest takes as long as what has ended since the start."""
         ended = status.ended - (self._ended_before or 0)
         return f"{duration(seconds * (status.total - status.ended) / ended)} left" if ended else ""
 
@@ -164,7 +164,7 @@ def _gpu_hours(status: Status) -> str:
 
 @contextmanager
 def _terminal_may_go() -> Iterator[None]:
-    """A window that was closed is no reason to end what runs."""
+    """A closed window is no reason to end running jobs."""
     with suppress(OSError):
         yield
 

@@ -1,4 +1,4 @@
-"""``ablate report``: everything a sweep's records show, rebuilt, printed in short, and where to open it."""
+"""``ablate report``: rebuild everything that a sweep's records show, print a summary, and say where to open it."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from reports.records import CannotWrite, ReportError
 
 _FAILED = ("failed", "diverged", "unreadable")
 _SECONDS_APART = 10.0
-"""Between two looks at the records of a sweep that is watched."""
+"""Seconds between two looks at the records of a sweep that is watched."""
 
 
 def report(
@@ -32,10 +32,10 @@ def report(
 ) -> int:
     """Make the report on the sweep of this name (or of the sweep file of that name) and print its summary.
 
-    Several ``sweeps`` are compared in one report. ``from_mlflow``: of what the MLflow at this address has, without the
-    store. ``watch``: again whenever records are new, until the sweep has ended. Returns ``TRIALS_FAILED`` where trials
-    failed or diverged, else ``OK``. Raises ``BadInput`` where there is no such sweep, ``StoreError`` where the report
-    cannot be written, ``TrackingError`` where MLflow cannot be read.
+    Several ``sweeps`` are compared in one report. ``from_mlflow``: make it from what the MLflow at this address has,
+    without the store. ``watch``: make it again whenever there are new records, until the sweep has ended. Returns
+    ``TRIALS_FAILED`` where trials failed or diverged, else ``OK``. Raises ``BadInput`` where there is no such sweep,
+    ``StoreError`` where the report cannot be written, ``TrackingError`` where MLflow cannot be read.
     """
     if watch and (from_mlflow is not None or len(sweeps) > 1):
         raise BadInput("--watch follows one sweep in a store; leave it out, or give one sweep and no --from-mlflow")
@@ -72,7 +72,7 @@ def _build(folders: Sequence[Path], *, store: Path, target: Path, images: bool) 
 
 
 def _restored(names: Sequence[str], *, uri: str, target: Path, images: bool) -> dict[str, Any]:
-    """The report of what MLflow has, made in a store that is gone afterwards."""
+    """The report on what MLflow has, made in a temporary store."""
     from ablations.restore import restore
 
     with tempfile.TemporaryDirectory() as place:
@@ -86,7 +86,7 @@ def _restored(names: Sequence[str], *, uri: str, target: Path, images: bool) -> 
 
 
 def _follow(folder: Path, *, store: Path, target: Path, quiet: bool) -> None:
-    """Make the report, without images, whenever something in the records is new, until nothing more is to come."""
+    """Make the report, without images, whenever the records have something new, until nothing more is to come."""
     known = ""
     while True:
         overview = read_overview(folder, store)

@@ -11,7 +11,8 @@ from ablations.lease import holder
 from ablations.store import object_in
 
 STATES = ("done", "pruned", "diverged", "failed", "cancelled", "running", "waiting")
-"""Of a trial. All but the last two are ends; one that failed or was cancelled is tried again by the next run."""
+"""States of a trial. All but the last two are ends; a trial that failed or was cancelled is tried again by the next
+run."""
 
 _TAIL = 4096
 """Bytes at the end of a spool that surely hold a whole line."""
@@ -19,22 +20,22 @@ _TAIL = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class RunningJob:
-    """A job that somebody works on."""
+    """A job that a process works on."""
 
     name: str
     label: str
     """Arm and seed, or what the shared stage is."""
     kind: str
-    """The stage it is at."""
+    """Kind of the stage it is at."""
     key: str
     work: Path
     """That stage's work folder."""
     steps: int | None
-    """Optimizer steps of that stage in all, where it has any."""
+    """Total optimizer steps of that stage, if it has any."""
     started: float | None
     """Unix time."""
     node: str | None = None
-    """Where, for a job on a cluster."""
+    """Where it runs, for a job on a cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +47,15 @@ class Status:
     queued: int = 0
     """Jobs that the launcher has and that have not begun."""
     unsent: int = 0
-    """Of these, jobs that are not in the cluster's queue yet, as far as is known; and why, in SLURM's own words."""
+    """How many of these are not in the cluster's queue yet, as far as is known; ``held_up`` says why, in SLURM's own
+    words."""
     held_up: str = ""
     followed: bool = False
-    """A small job on the cluster looks after it."""
+    """Whether a small job on the cluster looks after the sweep."""
     problem: str = ""
-    """Why no further jobs are started, where that is so."""
+    """Why no further jobs are started, if that is so."""
     gpu_hours: tuple[float, float | None] | None = None
-    """For which attempts that ended held GPUs, and what the rest will take if it goes on like that; for sweeps on a
+    """GPU-hours that ended attempts took, and what the rest will take if it goes on like that; for sweeps on a
     cluster."""
 
     @property
@@ -99,15 +101,15 @@ def last_spooled(work: Path) -> Spooled | None:
 def read_running(folder: Path, store: Path, *, owned: bool) -> tuple[tuple[RunningJob, ...], int]:
     """Jobs that run, and how many wait in the launcher's queue, from ``running.json``.
 
-    ``owned``: its writer is alive, and knows best. Without one, as where a cluster's jobs go on by themselves, a job
-    runs while it holds its stage.
+    ``owned``: the file's writer is alive, and knows best. Otherwise, as where a cluster's jobs go on by themselves, a
+    job runs while it holds its stage.
     """
     listed = object_in(folder / "running.json") or {}
     jobs, queued = listed.get("jobs", []), listed.get("queued", [])
     if owned:
         return tuple(running_job(entry, store) for entry in jobs), len(queued)
     there = {kind: _names(store / kind) for kind in {stage["kind"] for entry in queued for stage in entry["stages"]}}
-    # A listing for each kind of stage: to look into the folders of thousands of jobs takes long.
+    # One listing for each kind of stage: looking into the folders of thousands of jobs takes long.
     begun = [entry for entry in queued if any(stage["key"] in there[stage["kind"]] for stage in entry["stages"])]
     running, waiting = [], len(queued) - len(begun)
     for entry in [*jobs, *begun]:

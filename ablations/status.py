@@ -1,4 +1,4 @@
-"""``ablate status``: how far a sweep is, from its folders alone. Reads only, and needs nobody to be running."""
+"""``ablate status``: how far a sweep has got, from its folders alone. Only reads, and needs no running process."""
 
 import json
 import time

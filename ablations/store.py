@@ -1,9 +1,9 @@
 """The store: finished and unfinished stages by kind and key, and the folders of the sweeps.
 
-``store/<kind>/<key>/`` holds ``work/``, a lease while somebody works there, ``failure.json`` after a failed attempt,
-and at last ``record.json``. A record is there or it is not: it is written under another name, brought to the disk and
-renamed. A record that does not hold what it must, or whose work is gone or of another size, is set aside under another
-name, with a warning, and the stage is done again.
+``store/<kind>/<key>/`` holds ``work/``, a lease while a process works there, ``failure.json`` after a failed attempt,
+and finally ``record.json``. A record is there as a whole or not at all: it is written under another name, flushed to
+disk and renamed. A record that does not hold what it must, or whose work is gone or of another size, is set aside under
+another name, with a warning, and the stage is run again.
 """
 
 import errno
@@ -53,9 +53,9 @@ class StageFolder:
         return max(steps, default=None)
 
     def record(self, warn: Warn, *, contents: bool = False) -> dict[str, Any] | None:
-        """The stage's record; ``None`` if there is none, or none that can be used: that one is set aside.
+        """The stage's record; ``None`` if there is none, or only an unusable one, which is set aside.
 
-        ``contents``: the files it names are read as well, and must be what they were.
+        ``contents``: the files it names are read as well, and must still hold what was recorded.
         """
         path = self.path / "record.json"
         try:
@@ -70,7 +70,8 @@ class StageFolder:
         return record
 
     def files(self) -> dict[str, dict[str, Any]]:
-        """What the stage leaves to others, by name: size and checksum; not what it kept for itself on the way."""
+        """Size and checksum, by name, of the files that the stage leaves to others; not of those it kept for itself on
+        the way."""
         return {
             path.relative_to(self.work).as_posix(): {"bytes": path.stat().st_size, "crc32": f"{checksum(path):08x}"}
             for path in sorted(self.work.rglob("*"))
@@ -80,11 +81,12 @@ class StageFolder:
         }
 
     def drop_checkpoints(self) -> None:
-        """They are for a stage that is not done."""
+        """Remove the checkpoints, which are for a stage that is not done."""
         shutil.rmtree(self.work / _CHECKPOINTS, ignore_errors=True)
 
     def failure(self, warn: Warn) -> dict[str, Any] | None:
-        """What the newest failed attempt left; ``None`` if nothing, or nothing that can be used: that is set aside."""
+        """What the newest failed attempt left; ``None`` if there is nothing, or only something unusable, which is set
+        aside."""
         path = self.path / "failure.json"
         try:
             failure = read_object(path)
@@ -121,10 +123,10 @@ class StageFolder:
         if not self.work.is_dir():
             raise Damaged("has lost its work folder")
         for name, known in files.items():
-            known = known if isinstance(known, dict) else {"bytes": known}  # records before checksums have sizes alone
+            known = known if isinstance(known, dict) else {"bytes": known}  # older records only have sizes
             try:
                 size = (self.work / name).stat().st_size
-            except (OSError, ValueError):  # ValueError: that is no name of a file
+            except (OSError, ValueError):  # ValueError: not a valid name of a file
                 raise Damaged(f"has lost work/{name}") from None
             if size != known.get("bytes"):
                 raise Damaged(f"has {size} of {known.get('bytes')} bytes of work/{name}")
@@ -150,7 +152,8 @@ class Store:
             probe.unlink()
 
     def identity(self) -> str:
-        """Tells this store from any other, on whichever machine and under whatever path it is. Raises ``OSError``."""
+        """A text that tells this store from any other, whatever machine and path it is seen from. Raises
+        ``OSError``."""
         path = self.root / "identity"
         if not path.exists():
             mine = secrets.token_hex(8)
@@ -178,7 +181,7 @@ def read_object(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except IsADirectoryError:
         raise Damaged("is a folder") from None
-    except (ValueError, RecursionError) as error:  # RecursionError: of brackets in brackets in brackets
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets nested too deeply
         raise Damaged(f"is not JSON ({error})") from None
     if not isinstance(value, dict):
         raise Damaged("is not a JSON object")
@@ -186,7 +189,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def object_in(path: Path) -> dict[str, Any] | None:
-    """A JSON object; ``None`` where there is none, for a file that can do without."""
+    """A JSON object; ``None`` if there is none, for a file that one can do without."""
     try:
         return read_object(path)
     except (FileNotFoundError, Damaged):
@@ -194,12 +197,12 @@ def object_in(path: Path) -> dict[str, Any] | None:
 
 
 def has_texts(value: Any, *names: str) -> bool:
-    """Whether this is an object in which these are texts."""
+    """Whether ``value`` is an object that has texts under these names."""
     return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in names)
 
 
 def are_numbers(values: Any) -> bool:
-    """Whether these are numbers by name."""
+    """Whether this is a mapping of names to numbers."""
     return isinstance(values, dict) and all(is_number(value) for value in values.values())
 
 
@@ -209,7 +212,7 @@ def is_number(value: Any) -> bool:
 
 
 def commit_json(path: Path, value: Mapping[str, Any]) -> None:
-    """``write_json``, and on the disk when this returns: what was there before, or this, survives a power cut."""
+    """``write_json``, flushed to disk when this returns: a power cut leaves either what was there before, or this."""
     with _draft(path) as file:
         file.write(_json_text(value))
         file.flush()
@@ -222,18 +225,18 @@ def commit_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """``write_text`` of a value as people read it. Raises ``ValueError`` for numbers that are not finite."""
+    """``write_text`` of a value as readable JSON. Raises ``ValueError`` for numbers that are not finite."""
     write_text(path, _json_text(value))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file that can be made again: readers, and whoever comes after a kill, meet the old one or the new."""
+    """Replace a file that can be made again: a reader, even after a kill, finds either the old one or the new one."""
     with _draft(path) as file:
         file.write(text)
 
 
 def write_changed(path: Path, text: str) -> None:
-    """Equal content is not written again: the file's time tells when it changed."""
+    """``write_text`` unless the content is equal: the file's time tells when it changed."""
     with suppress(FileNotFoundError):
         if path.read_text(encoding="utf-8") == text:
             return
@@ -242,7 +245,7 @@ def write_changed(path: Path, text: str) -> None:
 
 @contextmanager
 def _draft(path: Path) -> Iterator[TextIO]:
-    """A file that takes the name ``path`` at the end. One writer at a time: the folder's lease is held."""
+    """A file that gets the name ``path`` at the end. One writer at a time: the folder's lease is held."""
     unfinished = path.with_name(path.name + ".tmp")
     with unfinished.open("w", encoding="utf-8") as file:
         yield file
@@ -265,7 +268,7 @@ def set_aside(path: Path) -> Path:
 
 @contextmanager
 def store_errors(root: Path) -> Iterator[None]:
-    """Turn what the operating system says of a full, read-only or absent disk into a ``StoreError``."""
+    """Turn what the operating system says about a full, read-only or absent disk into a ``StoreError``."""
     try:
         yield
     except OSError as error:

@@ -10,16 +10,16 @@ from rich.markup import escape
 from rich.table import Table
 
 _WIDTH = 100
-"""Columns of a log file, or of a pipe."""
+"""Columns in a log file, or in a pipe."""
 MOST_ARMS = 30
-"""Arms printed; the report's own table has all."""
+"""Most arms printed; the report's own table has all."""
 
 _COLOURS = {"higher": "green", "lower": "red", "equivalent": "cyan", "unclear": ""}
 _MARKS = {"higher": "▲", "lower": "▼", "equivalent": "≈", "unclear": ""}
 
 
 def summary_console() -> Console:
-    """As wide as the terminal; where there is none, wide enough for the table."""
+    """A console as wide as the terminal or, if there is none, wide enough for the table."""
     return Console() if sys.stdout.isatty() else Console(width=_WIDTH)
 
 
@@ -94,7 +94,7 @@ def _print_shots(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _best(summary: Mapping[str, Any]) -> dict[str, str]:
-    """By measure the highest mean as it is shown."""
+    """The highest mean of each measure, as it is shown."""
     found = {}
     for measure in summary["measures"]:
         means = [arm["scores"][measure["key"]]["mean"] for arm in summary["arms"] if measure["key"] in arm["scores"]]

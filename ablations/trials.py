@@ -1,7 +1,7 @@
 """How a trial ended, as ``trials/<key>/record.json`` in the sweep's folder: a view of its stages' records.
 
-It can be made again from them at any time. Only the dispatcher writes it, and a line of ``trials.jsonl`` with it, from
-which ``ablations.ended`` tells how thousands of trials ended without opening as many files.
+It can be made again from them at any time. Only the dispatcher writes it, together with a line of ``trials.jsonl``,
+from which ``ablations.ended`` tells how thousands of trials ended without opening as many files.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class TrialFolders:
         self._store = store
         self._ended = EndedFile(sweep)
         self._seconds: dict[str, float] = {}
-        """What a stage took, by key: many trials share the early ones."""
+        """Seconds that each stage took, by key: many trials share the early ones."""
 
     def folder(self, trial: Trial) -> Path:
         return self._sweep / "trials" / trial.key
