@@ -50,7 +50,7 @@ class ArmBuilder:
         self._labels: dict[int, tuple[AxisValue, str]] = {}
 
     def allowed(self, combination: Combination) -> bool:
-        """Whether every constraint holds. Raises ``SweepError`` for one that has no value here."""
+        """Whether every constraint holds. Raises ``SweepError`` for one that cannot be evaluated here."""
         if not self.sweep.constraints:
             return True
         values = {key: setting.value for value in combination.values() for key, setting in value.set.items()}
@@ -98,7 +98,7 @@ class ArmBuilder:
 
     def _value_label(self, value: AxisValue) -> str:
         known = self._labels.get(id(value))
-        if known is None:  # holds the value, so that its id is not used again
+        if known is None:  # keeps the value, so that its id is not reused
             known = self._labels[id(value)] = (value, self._made_label(value))
         return known[1]
 
@@ -108,7 +108,8 @@ class ArmBuilder:
         return ", ".join(f"{self._names[key]}={plain_label(setting.value)}" for key, setting in value.set.items())
 
     def _located(self, error: ConfigError, settings: Mapping[str, Setting], arm: str) -> Problem:
-        """Where a value that takes part was written: in an axis if one does, else in ``set``, else in the base."""
+        """The problem, at the place where a value that takes part was written: in an axis if one does, else in ``set``,
+        else in the base."""
         near = nearest(error.written, error.known) if error.written else None
         mentioned = [error.key, *re.findall(r"[a-z_]+(?:\.[a-z_]+)+", error.problem)]
         varied = bool(settings)

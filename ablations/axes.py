@@ -143,7 +143,8 @@ _ENDS, _SCALE = ("low", "high"), ("log", "step")
 
 
 def _is_range(content: Mapping[str, Any]) -> bool:
-    """Whether a mapping is meant as one, its keys perhaps misspelt: ``{low: 1, mid: 2, high: 3}`` are three labels."""
+    """Whether a mapping is meant as a range, even with misspelt keys: ``{low: 1, mid: 2, high: 3}`` has three
+    labels."""
     return all(end in content for end in _ENDS) and all(key in _ENDS or nearest(key, _SCALE) for key in content)
 
 
@@ -187,7 +188,7 @@ def _range(
 
 
 def read_baseline(content: Any, axes: tuple[Axis, ...], document: Document, problems: list[Problem]) -> dict[str, str]:
-    """Axis name to value label: from a mapping, or from a single label where there is one axis."""
+    """Axis name to value label: from a mapping, or from a single label if there is one axis."""
     path: Path_ = ("baseline",)
     by_name = {axis.name: axis for axis in axes}
     if isinstance(content, Mapping):

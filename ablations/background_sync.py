@@ -1,7 +1,7 @@
-"""Keeps MLflow up to date beside the dispatcher: a process of its own, since it is slow to import and slow to write.
+"""Keeps MLflow up to date while the dispatcher runs, in a process of its own: MLflow is slow to import and to write.
 
-The process starts when there is something to write for the first time, and syncs each time it is asked. It never
-holds up a dispatch, and what it could not write is written by the next run: the records are the truth.
+The process starts when there is something to write for the first time, and syncs each time it is asked. It never holds
+up a dispatch, and what it could not write is written by the next run: the records are the truth.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 from slurm.parent import die_with
 
 _SECONDS_APART = 15.0
-"""Between two syncs of a sweep that runs: its curves are half a minute old at most."""
+"""Seconds between two syncs of a running sweep: its curves are half a minute old at most."""
 
 
 class BackgroundSync:
@@ -35,7 +35,7 @@ class BackgroundSync:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet."""
+        """Whether a request has not been answered yet."""
         self._listen(timeout=0.0)
         return self._busy
 
@@ -46,7 +46,7 @@ class BackgroundSync:
         self._listen(timeout=0.0)
 
     def now_and_then(self) -> None:
-        """Request a sync where the last request, or the beginning, is some time ago."""
+        """Request a sync if the last request, or the beginning, is some time ago."""
         if time.monotonic() - self._asked > _SECONDS_APART:
             self.request()
 
@@ -57,7 +57,7 @@ class BackgroundSync:
             tick()
 
     def last_words(self) -> None:
-        """Sync once more where MLflow was written before; else it is not worth the seconds of its import."""
+        """Sync once more if MLflow was written before; otherwise it is not worth the seconds that its import takes."""
         if self._process is not None:
             self.request()
             self.finish()
@@ -95,17 +95,17 @@ class BackgroundSync:
                     start_new_session=True,  # Ctrl-C on the terminal is for the dispatcher, which ends this one
                 )
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it is gone: seen when its answer does not come
+        with contextlib.suppress(BrokenPipeError):  # it is gone: noticed when its answer does not come
             self._process.stdin.write(b"sync\n")
             self._process.stdin.flush()
 
 
 def main(parent: str, folder: str, store: str, uri: str | None = None) -> None:
-    """Answer each line of standard input with ``done`` or what went wrong, in one line; end with ``parent``."""
-    die_with(int(parent))  # the next dispatcher's process is to find nobody writing
+    """Answer each line of standard input with ``done`` or what went wrong, in one line; die with ``parent``."""
+    die_with(int(parent))  # so that the next dispatcher's process finds nobody writing
     os.nice(10)  # training goes first
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever else prints goes to the log
+    os.dup2(2, 1)  # anything else that is printed goes to the log
     tracker = None
     for _ in sys.stdin:
         try:

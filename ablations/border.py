@@ -1,4 +1,4 @@
-"""Where values come in: pydantic checks what was written in YAML against declared types, strictly.
+"""Where values come in: pydantic strictly checks what was written in YAML against declared types.
 
 An integer is accepted for a number; nothing else is converted. Whatever passes is trusted from here on.
 """
@@ -45,7 +45,7 @@ def check(annotation: Any, value: Any) -> Any:
         checked = _adapter(annotation).validate_json(json.dumps(value))
     except ValidationError as error:
         raise _refused(annotation, value, error) from None
-    _require_finite(value, ())  # a type that leaves its values open lets through what has no canonical form
+    _require_finite(value, ())  # a type that leaves its values open would let through values without a canonical form
     return _plain(annotation, checked)
 
 
@@ -84,7 +84,7 @@ def _plain(annotation: Any, checked: Any) -> Any:
 
 
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
-"""A key too many is told before one too few: it is often the same one, misspelt."""
+"""An unknown key is reported before a missing one: it is often the same key, misspelt."""
 
 
 def _refused(annotation: Any, value: Any, error: ValidationError) -> Refused:

@@ -1,4 +1,4 @@
-"""The ``ablate`` command: parses and calls, nothing else. What is heavy is imported by the command that needs it."""
+"""The ``ablate`` command: parses and calls, nothing else. Heavy modules are imported by the command that needs them."""
 
 import os
 import sys
@@ -54,7 +54,7 @@ for part in (cli_running.app, cli_results.app, cli_setup.app):
 
 
 def main() -> None:
-    """The console script. A mistake of the user ends with a message and an exit code, never with a traceback."""
+    """The console script. A user's mistake ends with a message and an exit code, never with a traceback."""
     try:
         with store_errors(DEFAULT_STORE):
             app()

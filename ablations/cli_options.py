@@ -1,4 +1,4 @@
-"""Options that several commands have. What is heavy is imported by the command that needs it."""
+"""Options that several commands have. Heavy modules are imported by the command that needs them."""
 
 from pathlib import Path
 from typing import Annotated

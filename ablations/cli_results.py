@@ -1,4 +1,4 @@
-"""Commands that show what sweeps gave."""
+"""Commands that show the results of sweeps."""
 
 from pathlib import Path
 from typing import Annotated

@@ -105,7 +105,7 @@ class ConfigBuilder:
             *((key, id(value)) for key, value in sorted(values.items(), key=lambda item: item[0])),
         )
         known = self._built.get(place)
-        if known is None:  # holds the values, so that their ids are not used again
+        if known is None:  # keeps the values, so that their ids are not reused
             known = self._built[place] = ((start, tuple(values.values())), _replaced(start, values))
         return known[1]
 

@@ -1,8 +1,8 @@
 """What a stage costs, computed from its configuration: parameters, floating-point operations, seconds. Pure.
 
 Parameters are exact for the supported architectures (``decoder.extra`` aside). Operations count matrix products and
-attention, a multiply and an add as two, backward passes as twice the forward one; images and tokens per step are
-expectations. Seconds are operations over a rate: measured on finished stages of like size, else assumed.
+attention, with a multiply and an add as two and a backward pass as twice the forward one; images and tokens per step
+are expectations. Seconds are operations over a rate: measured on finished stages of similar size, else assumed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,21 +26,21 @@ CPU_RATE = 2.5e10
 GPU_RATE = 2e13
 """Operations per second of one GPU, where nothing was measured: models of some tens of millions of parameters."""
 START_SECONDS = 1.0
-"""From a job's start to its first step."""
+"""Seconds from a job's start to its first step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a stage does."""
+    """The work of a stage."""
 
     parameters: int
-    """Of the model it trains or scores; 0 for data."""
+    """Parameters of the model it trains or scores; 0 for data."""
     operations: float
-    """Floating-point operations; for data stages, what takes as long at ``CPU_RATE``."""
+    """Floating-point operations; for data stages, as many as take the same time at ``CPU_RATE``."""
 
 
 def model_parameters(config: Config) -> int:
-    """Parameters of the multimodal model, tied ones once."""
+    """Parameters of the multimodal model, tied ones counted once."""
     return (
         _encoder_parameters(config.image, config.encoder)
         + _connector_parameters(config.connector, config.image, config.encoder.width, config.decoder.width)
@@ -49,7 +49,7 @@ def model_parameters(config: Config) -> int:
 
 
 def decoder_parameters(decoder: DecoderConfig) -> int:
-    """Without embeddings: what rules of scaling call the size of a model."""
+    """Parameters without embeddings: what scaling laws call the size of a model."""
     width = decoder.width
     norm = 2 * width if decoder.architecture == "starcoder2" else width
     extra = {"qwen2": 3 * width, "qwen3": 2 * (width // decoder.heads)}.get(decoder.architecture, 0)
@@ -57,7 +57,7 @@ def decoder_parameters(decoder: DecoderConfig) -> int:
 
 
 def stage_work(stage: Stage, config: Config) -> Work:
-    """``config`` is that of a trial the stage belongs to."""
+    """The work of a stage; ``config`` is that of a trial it belongs to."""
     match stage.config:
         case WorldStage(world=world):
             scenes = world.train_scenes + 2 * world.evaluation_scenes
@@ -90,13 +90,14 @@ class Works:
         )
         place = (stage.kind, *map(id, sections))
         known = self._known.get(place)
-        if known is None:  # holds the sections, so that their ids are not used again
+        if known is None:  # keeps the sections, so that their ids are not reused
             known = self._known[place] = (sections, stage_work(stage, config))
         return known[1]
 
 
 def training_work(stages: Sequence[Stage], config: Config, works: Works) -> Work:
-    """Of a trial's stages those that train a model, together, also where they are shared with other trials."""
+    """The work of those of a trial's stages that train a model, together, even where they are shared with other
+    trials."""
     trained = [works.of(stage, config) for stage in stages if isinstance(stage.config, EncoderStage | PretrainStage)]
     return Work(
         parameters=max((one.parameters for one in trained), default=0),
@@ -106,22 +107,22 @@ def training_work(stages: Sequence[Stage], config: Config, works: Works) -> Work
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A finished stage."""
+    """What a finished stage did, and how long it took."""
 
     operations: float
     seconds: float
 
 
 class Clock:
-    """Seconds for operations."""
+    """Turns operations into seconds."""
 
     def __init__(self, measured: Mapping[str, Sequence[Measured]], *, gpu: bool) -> None:
-        """``measured``: finished stages by kind. ``gpu``: whether a trial has one, where nothing was measured."""
+        """``measured``: finished stages by kind. ``gpu``: whether a trial has a GPU, for what was not measured."""
         self._measured = measured
         self.assumed_rate = GPU_RATE if gpu else CPU_RATE
 
     def seconds(self, kind: str, work: Work) -> tuple[float, int]:
-        """(seconds, number of finished stages this is taken from; 0 for an assumed rate)."""
+        """(seconds, number of finished stages that they are based on; 0 for an assumed rate)."""
         like = [
             one
             for one in self._measured.get(kind, ())

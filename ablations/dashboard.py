@@ -1,6 +1,6 @@
 """``ablate dashboard``: MLflow's own pages on the runs of a store, served on this machine alone until Ctrl-C.
 
-Beside them, for a search, Optuna's on its study, where the extra ``dashboard`` is installed.
+For a search, Optuna's pages on its study are served beside them, if the extra ``dashboard`` is installed.
 """
 
 import json
@@ -26,7 +26,7 @@ from ablations.tracking import VIEW, Tracker
 HOST = "127.0.0.1"
 DEFAULT_PORT = 5000
 _PORTS = 20
-"""Ports tried after the default one, which other programs like as well."""
+"""Ports tried, from the default one on, which other programs like as well."""
 _PATIENCE = 120.0
 """Seconds in which the server must answer."""
 _QUIET = {
@@ -41,9 +41,9 @@ def dashboard(
 ) -> int:
     """Bring MLflow up to date with a sweep (all of the store's if ``None``), print its address and serve it.
 
-    A tracking server serves itself: its address is printed. ``study_url``: the database of a search's study, if it is
-    in one. Raises ``BadInput`` for an unknown sweep or a port that is taken, ``TrackingError`` where MLflow cannot be
-    written or does not start.
+    A tracking server serves its own pages, so only its address is printed. ``study_url``: the database of a search's
+    study, if it is in one. Raises ``BadInput`` for an unknown sweep or a port that is taken, ``TrackingError`` where
+    MLflow cannot be written or does not start.
     """
     tracker = Tracker(tracking_uri, store)
     folders = sweep_folders(sweep, store)
@@ -95,7 +95,7 @@ def _page(experiment: str) -> str:
 
 
 def _free_port(port: int, others: bool) -> int:
-    """The port asked for; if others will do, the first from there that is free."""
+    """The port asked for or, if ``others`` will do, the first one from there on that is free."""
     candidates = range(port, port + _PORTS) if others else [port]
     for candidate in candidates:
         with socket.socket() as probe:
@@ -108,7 +108,7 @@ def _free_port(port: int, others: bool) -> int:
 
 @contextmanager
 def _serving(uri: str, artifacts: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A server that answers, ended with everything that it started."""
+    """Run a server, once it answers, and end it with everything that it started."""
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--default-artifact-root", artifacts.resolve().as_uri()]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]

@@ -1,7 +1,6 @@
 """The data files a sweep names: their absolute paths and the digest of their content, which is their identity.
 
-Files are read only where their digest is not known yet; a cache in the store remembers it by path, size and time of
-change.
+Files are read only if their digest is not known yet; a cache in the store keeps it by path, size and modification time.
 """
 
 import json
@@ -23,7 +22,7 @@ Digest = Callable[[Path], str]
 def with_fingerprints(
     settings: Mapping[str, Setting], digest_of: Digest, problems: list[Problem]
 ) -> dict[str, Setting]:
-    """Settings with the content of the files they name; paths are relative to the YAML file that names them."""
+    """Settings with the fingerprints of the files they name; paths are relative to the YAML file that names them."""
     filled = dict(settings)
     for key, setting in settings.items():
         folder = setting.document.file.resolve().parent
@@ -53,7 +52,7 @@ def _fingerprinted(files: FilesConfig, key: str, folder: Path, digest_of: Digest
 
 
 def _absolute(pattern: str, folder: Path) -> str:
-    """A pattern that means the same from any folder; letters special to patterns may be in the folder's own name."""
+    """A pattern that means the same from any folder; special characters in the folder's own name are escaped."""
     path = Path(pattern).expanduser()
     return str(path if path.is_absolute() else Path(escape(str(folder))) / path)
 
@@ -64,7 +63,7 @@ def axis_with_fingerprints(axis: Axis, digest_of: Digest, problems: list[Problem
 
 
 class RememberedDigests:
-    """Digests of files by (path, size, time of change), kept in ``store/digests.json``."""
+    """Digests of files by (path, size, modification time), kept in ``store/digests.json``."""
 
     def __init__(self, store: Path) -> None:
         self._path = store / "digests.json"
@@ -80,7 +79,7 @@ class RememberedDigests:
         return self._known[place]
 
     def save(self) -> None:
-        """Keep what was computed. A store that cannot be written only costs reading the files again."""
+        """Keep what was computed. If the store cannot be written, the files only have to be read again."""
         if not self._new:
             return
         try:

@@ -9,7 +9,7 @@ from mm1core.stages import EncoderStage, PretrainStage
 
 
 def job_label(job: Job) -> str:
-    """Arm and seed of a trial; what a shared stage is."""
+    """Arm and seed of a trial, or what a shared stage is."""
     if job.trial is not None:
         return trial_label(job.trial)
     stage = job.stages[-1]

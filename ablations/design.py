@@ -23,7 +23,7 @@ MOST_TRIALS = 200_000
 
 
 def design_arms(sweep: Sweep, chains: Chains) -> tuple[Arm, ...]:
-    """The arms of a sweep in order, the baseline marked. None for a search: its sampler proposes them.
+    """The arms of a sweep in order, the baseline marked. A search has none: its sampler proposes them.
 
     Raises ``SweepError`` for arms that are equal or cannot be run, and if no arm is left.
     """
@@ -46,7 +46,8 @@ def design_arms(sweep: Sweep, chains: Chains) -> tuple[Arm, ...]:
 def suggested_arm(sweep: Sweep, parameters: Mapping[str, str | int | float], chains: Chains) -> Arm | None:
     """The arm that a sampler proposes: axis name to a value's label, or to a number for a range.
 
-    ``None`` if a constraint forbids it. Raises ``SweepError`` if it cannot be run, or a constraint has no value there.
+    ``None`` if a constraint forbids it. Raises ``SweepError`` if it cannot be run, or a constraint cannot be evaluated
+    there.
     """
     builder = ArmBuilder(sweep, chains)
     combination = {
@@ -105,7 +106,7 @@ def _random(builder: ArmBuilder, design: Random, chains: Chains) -> tuple[Arm, .
         combination = {axis.name: _draw(axis, source, sweep) for axis in sweep.axes}
         if builder.allowed(combination):
             arm = builder.arm(combination)
-            arms.setdefault(chains.chain(arm.config, sweep.seeds[0])[-1].key, arm)  # of what is the same work, one
+            arms.setdefault(chains.chain(arm.config, sweep.seeds[0])[-1].key, arm)  # equal work counts once
         if len(arms) == design.arms:
             return _compared(list(arms.values()), sweep, builder)
     raise SweepError(
@@ -143,7 +144,8 @@ def _drawn(axis: Axis, number: Any, sweep: Sweep) -> AxisValue:
 
 
 def _compared(arms: Sequence[Arm], sweep: Sweep, builder: ArmBuilder) -> tuple[Arm, ...]:
-    """The arms with the baseline marked, the one that is named or equal to the base, and what varies against it."""
+    """The arms, with the baseline (the one that is named, or equal to the base) marked and with what varies against
+    it."""
     if not arms:
         raise SweepError(sweep.document.problem(("constraints",), "leave no arm"))
     if sweep.baseline is not None:
@@ -187,7 +189,7 @@ def _base_key(builder: ArmBuilder) -> str | None:
 
 
 def _base_label(axis: Axis, builder: ArmBuilder) -> str:
-    """How the base stands on an axis: the label of its value there, or one made of what it has."""
+    """The base's place on an axis: the label of its value there, or one made from what it has."""
     base = builder.sweep.base
     has = {key: base.get(key, leaves()[key].default) for key in axis.keys}
     listed = next((value.label for value in axis.values if value.values == has), None)
@@ -207,7 +209,7 @@ def _distinct(arms: Sequence[Arm], sweep: Sweep) -> list[Arm]:
 
 
 def same(sweep: Sweep, arm: Arm, other: Arm, how: str) -> SweepError:
-    """The error for two arms that should differ, at the first value by which they were meant to."""
+    """The error for two arms that should differ, at the first value in which they were meant to."""
     place: Path_ = ("axes",)
     for axis in sweep.axes:
         if arm.values[axis.name] != other.values[axis.name]:

@@ -1,4 +1,4 @@
-"""``ablate devcluster``: a real SLURM cluster on this machine, brought up, taken down, and how it is."""
+"""``ablate devcluster``: bring up, take down and inspect a real SLURM cluster on this machine."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from slurm.devcluster_config import DevclusterError, DevclusterRefused, Shape
 
 
 def default_folder() -> Path:
-    """One a user, wherever the command is called: it is the machine's cluster, not a project's."""
+    """One folder per user, wherever the command is called: it is the machine's cluster, not a project's."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "ablate" / "devcluster"
 
 
 def up(folder: Path | None, *, nodes: int | None, accounting: bool, json_output: bool) -> int:
-    """Bring the cluster up, or what is dead of it. Raises ``BadInput``, ``AblationError``."""
+    """Bring up the cluster, or what is dead of it. Raises ``BadInput``, ``AblationError``."""
     shape = Shape(nodes=nodes or Shape.nodes, accounting=accounting) if nodes or accounting else None
     with _errors():
         found = devcluster.up(folder or default_folder(), shape)
@@ -39,7 +39,7 @@ def down(folder: Path | None, *, json_output: bool) -> int:
 
 
 def status(folder: Path | None, *, json_output: bool) -> int:
-    """Say how the cluster is. Returns ``STOPPED`` where it is not up, or not all of it."""
+    """Print the state of the cluster. Returns ``STOPPED`` if it is not up, or not all of it."""
     with _errors():
         found = devcluster.status(folder or default_folder())
     return _show(found, json_output=json_output)

@@ -15,7 +15,7 @@ from ablations.sweep_file import read_sweep
 
 
 def show_scripts(sweep_path: Path, *, store: Path, profile: str, workers: int | None, json_output: bool) -> int:
-    """Returns an exit code; raises ``AblationError``."""
+    """Print the scripts. Returns an exit code; raises ``AblationError``."""
     cluster = find_profile(profile)
     digests = RememberedDigests(store)
     sweep = read_sweep(sweep_path, digest_of=digests)

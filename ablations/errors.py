@@ -1,6 +1,7 @@
 """What can go wrong for a user, and the exit code that says so.
 
-Every message says what, where, what is allowed and what to do. What is not an ``AblationError`` is a fault of ours.
+Every message says what, where, what is allowed and what to do. An exception that is no ``AblationError`` is a fault of
+ours.
 """
 
 import json
@@ -34,7 +35,7 @@ class AblationError(Exception):
 
 
 class BadInput(AblationError):
-    """A wrong name, option or file that is not about a place in a sweep file."""
+    """A wrong name, option or file, other than a mistake at a place in a sweep file."""
 
     exit_code = BAD_INPUT
 
@@ -46,19 +47,19 @@ class StoreError(AblationError):
 
 
 class ClusterSilent(AblationError):
-    """The cluster does not answer, or cannot be asked. Its jobs stay; the same command goes on with them."""
+    """The cluster does not answer, or cannot be asked. Its jobs stay; the same command continues with them."""
 
     exit_code = STOPPED
 
 
 class StudyAway(AblationError):
-    """The database of a search's study cannot be used. The records are whole, and the study is made of them."""
+    """The database of a search's study cannot be used. The records are complete, and the study is made from them."""
 
     exit_code = STORE_UNUSABLE
 
 
 class StudyGone(StudyAway):
-    """The database can be used, but the study is not whole any more."""
+    """The database can be used, but the study is no longer complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ class SweepError(AblationError):
 
 
 def shown(value: Any) -> str:
-    """A value in a message, as it stands in YAML; cut where it is long."""
+    """A value for a message, as it stands in YAML; cut if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
 

@@ -16,7 +16,8 @@ from ablations.configuration import DERIVED, leaves
 from ablations.errors import nearest, shown
 
 _LONGEST = 1000
-"""Characters. What is longer is no condition that anybody reads, and can be nested beyond what Python interprets."""
+"""Most characters. A longer text is no condition that anybody reads, and can be nested deeper than Python can
+interpret."""
 
 Get = Callable[[str], Any]
 """Looks a leaf's value up by its dotted key."""

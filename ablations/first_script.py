@@ -1,7 +1,8 @@
 """The batch scripts that a cluster would get first, to be looked at before anything runs. Writes nothing.
 
-Needs no SLURM. Exactly what ``ablate submit`` would send, but for the name of the jobs' folder, which is drawn when
-they are sent, and where the cluster's arrays are shorter than the number of jobs and the profile's ``array_cap``.
+Needs no SLURM. They are exactly what ``ablate submit`` would send, except for the name of the jobs' folder, which is
+drawn when they are sent, and except where the cluster's arrays are shorter than the number of jobs and the profile's
+``array_cap``.
 """
 
 from collections.abc import Sequence
@@ -20,12 +21,12 @@ from slurm.batch import Batch
 from slurm.profile import Profile
 
 _FOLDER = "BATCH"
-"""Stands for the name that is drawn."""
+"""Stands for the folder's name, which is drawn."""
 
 
 def first_scripts(sweep: Sweep, left: Sequence[Job], profile: Profile, *, store: Path, most: int) -> list[str]:
-    """For those of the jobs ``left`` that can start, ``most`` at a time. None where there are none, as for a search,
-    whose arms are not known yet. Raises ``BadInput``."""
+    """The scripts for those of the jobs ``left`` that can start, ``most`` at a time. Empty if there are none, as for a
+    search, whose arms are not known yet. Raises ``BadInput``."""
     names = [job_name(job) for job in islice((job for job in left if not job.after), most)]
     length = profile.array_cap or most
     parts = [names[begin : begin + length] for begin in range(0, len(names), length)]
@@ -33,7 +34,8 @@ def first_scripts(sweep: Sweep, left: Sequence[Job], profile: Profile, *, store:
 
 
 def controller_script(sweep: Sweep, profile: Profile, *, store: Path) -> str | None:
-    """Of the small job that looks after the others, with the pause that it begins with; ``None`` for no such job."""
+    """The script of the small job that looks after the others, with its first pause; ``None`` if there is no such
+    job."""
     from slurm.script import follower_script  # imports submitit
 
     site = cluster_site(sweep, profile, store=store, code=frozen_code(store), alone=True)
@@ -44,8 +46,8 @@ def controller_script(sweep: Sweep, profile: Profile, *, store: Path) -> str | N
 
 
 def script_of(sweep: Sweep, names: Sequence[str], profile: Profile, *, store: Path, together: int | None = None) -> str:
-    """For jobs of these names, of the ``together`` that are handed over; apart from names, all jobs of a sweep ask for
-    the same. Raises ``BadInput``."""
+    """The script for jobs of these names, out of ``together`` that are handed over; apart from names, all jobs of a
+    sweep ask for the same. Raises ``BadInput``."""
     from slurm.handover import share
     from slurm.script import batch_script  # imports submitit
 

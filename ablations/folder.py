@@ -1,4 +1,4 @@
-"""The folder of a sweep in the store, by what a user calls it."""
+"""The folder of a sweep in the store, found by what a user calls it."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from ablations.store import object_in
 
 
 def sweep_folder(sweep: str, store: Path) -> Path:
-    """``store/sweeps/<name>`` of a sweep's name, of its file, or of a path to that very folder."""
+    """``store/sweeps/<name>``, given a sweep's name, its file, or a path to that very folder."""
     name = sweep_name(sweep)
     folder = store / "sweeps" / name
     if (folder / "plan.json").is_file():
@@ -23,14 +23,14 @@ def sweep_folder(sweep: str, store: Path) -> Path:
 
 
 def sweep_name(sweep: str) -> str:
-    """A sweep's name, given as it is or by its file."""
+    """A sweep's name, given directly or by its file."""
     if Path(sweep).suffix in (".yaml", ".yml") and Path(sweep).is_file():
         return _name_in(Path(sweep))
     return sweep
 
 
 def sweep_folders(sweep: str | None, store: Path) -> list[Path]:
-    """That of one sweep; of all sweeps of the store for ``None``. Raises ``BadInput`` where there is none."""
+    """The folder of one sweep, or of all sweeps of the store for ``None``. Raises ``BadInput`` if there is none."""
     if sweep is not None:
         return [sweep_folder(sweep, store)]
     folders = sorted(path.parent for path in (store / "sweeps").glob("*/plan.json"))

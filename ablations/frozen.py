@@ -1,7 +1,7 @@
 """The code that jobs on a cluster run: a copy in the store, made when they are submitted.
 
-So that whoever edits the program, or checks out another commit, changes nothing of a sweep that waits in the queue.
-Copies are named by their content: sweeps submitted with the same code share one.
+Editing the program, or checking out another commit, thus changes nothing for a sweep that waits in the queue. Copies
+are named by their content: sweeps submitted with the same code share one.
 """
 
 import hashlib

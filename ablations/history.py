@@ -1,4 +1,4 @@
-"""What the store knows before a sweep runs: which of its stages are finished, and how long like ones took."""
+"""What the store knows before a sweep runs: which of its stages are finished, and how long similar ones took."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from mm1core.errors import ConfigError
 from mm1core.stages import EncoderStage, EvaluateStage, PretrainStage, WorldStage
 
 MOST_RECORDS = 20
-"""Records of a kind that are read for their times, the newest first."""
+"""Most records of a kind that are read for their times, the newest first."""
 
 
 def finished_keys(store: Path, stages: Iterable[Stage]) -> set[str]:
@@ -31,7 +31,7 @@ def finished_keys(store: Path, stages: Iterable[Stage]) -> set[str]:
 
 
 def measured_stages(store: Path) -> dict[str, list[Measured]]:
-    """Operations and seconds of finished stages, by kind. Records that cannot be understood are passed over."""
+    """Operations and seconds of finished stages, by kind. Records that cannot be understood are skipped."""
     return {kind: list(_measured(store, kind)) for kind in ("world", "encoder", "pretrain", "evaluate")}
 
 

@@ -27,8 +27,8 @@ class IdentityError(AblationError):
 def stage_key(*, kind: str, version: int, config: Any, inputs: Mapping[str, str]) -> str:
     """Twelve hex digits that change exactly when the result of the stage may change.
 
-    ``inputs`` maps a role to the key of a stage; keys, in the order of the roles, never paths. Where stages of one kind
-    play several roles (``corpus:captions``), which is which counts as well.
+    ``inputs`` maps a role to the key of a stage. The keys count, in the order of the roles; paths never do. Where
+    stages of one kind play several roles (``corpus:captions``), which is which counts as well.
     """
     return key_of_text(kind=kind, version=version, config=canonical_json(config), inputs=inputs)
 
@@ -40,7 +40,7 @@ def key_of_text(*, kind: str, version: int, config: str, inputs: Mapping[str, st
 
 
 def _which(role: str) -> str:
-    """``captions:`` of ``corpus:captions``; nothing of a role that names its kind alone."""
+    """``captions:`` for ``corpus:captions``; empty for a role that names only its kind."""
     _, several, which = role.partition(":")
     return which + several
 

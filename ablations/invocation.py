@@ -21,7 +21,7 @@ def command(*arguments: str, store: Path | None = None, tracking_uri: str | None
 
 
 def _program() -> list[str]:
-    """As this process was started: by name where the shell finds it, by path where it does not."""
+    """How this process was started: by name where the shell finds it, by path where it does not."""
     started = Path(sys.argv[0])
     if started.name == "__main__.py":
         return ["python", "-m", "ablations"]

@@ -19,7 +19,7 @@ def plain_label(value: Any) -> str:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The shortest ending of each dotted key that no other of the keys has."""
+    """The shortest ending of each dotted key that none of the other keys has."""
     names = {}
     for key in keys:
         parts = key.split(".")
@@ -31,5 +31,5 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def counted(number: int, thing: str) -> str:
-    """Such as ``1 trial`` and ``1,200 trials``."""
+    """A count with its noun, such as ``1 trial`` and ``1,200 trials``."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LIBRARIES = ("torch", "lightning.pytorch", "transformers", "tokenizers", "ablations.job")
 """What every job imports; the fork server imports it once."""
 CLUSTER = "cluster"
-"""Where in a sweep's folder the jobs in a cluster's queue are written down."""
+"""The folder, in a sweep's folder, where the jobs in a cluster's queue are written down."""
 
 
 def on_this_machine(
@@ -47,7 +47,7 @@ def on_cluster(
     alone: bool,
     just_ended: bool = False,
 ) -> "tuple[ClusterLauncher, Resources]":
-    """``code``: the packages that jobs run; ``alone``: nobody waits for them, they see to what comes next;
+    """``code``: the packages that jobs run. ``alone``: nobody waits for the jobs, and they see to what comes next.
     ``just_ended``: this is the last act of one of them."""
     from slurm.cluster import ClusterLauncher  # imports submitit
     from slurm.commands import Slurm
@@ -61,7 +61,7 @@ def on_cluster(
 
 
 def cluster_site(sweep: Sweep, profile: Profile, *, store: Path, code: Path, alone: bool) -> "Site":
-    """What the jobs of a sweep have in common; as for ``on_cluster``."""
+    """What the jobs of a sweep have in common; arguments as for ``on_cluster``."""
     from slurm.script import Afterwards, Site
 
     folder = store.absolute() / "sweeps" / sweep.name
@@ -102,7 +102,7 @@ def modules(plan: Plan) -> list[str]:
 
 
 def _model_module(architecture: str) -> str | None:
-    """Where Transformers keeps an architecture, found without importing it."""
+    """The module in which Transformers keeps an architecture, found without importing it."""
     name = architecture.replace("-", "_")
     spec = find_spec("transformers")
     places = (spec.submodule_search_locations or []) if spec else []

@@ -1,4 +1,4 @@
-"""How this program speaks to MLflow: quietly, without long waits, and with its troubles told in one line."""
+"""How this program speaks to MLflow: quietly, without long waits, and with errors reported in one line."""
 
 import os
 import re
@@ -10,13 +10,13 @@ from ablations.errors import STORE_UNUSABLE, AblationError, BadInput
 
 
 class TrackingError(AblationError):
-    """MLflow cannot be read, written or opened. The records are whole, and the next sync catches up."""
+    """MLflow cannot be read, written or opened. The records are complete, and the next sync catches up."""
 
     exit_code = STORE_UNUSABLE
 
 
 def tracking_address(uri: str | None) -> str | None:
-    """An address as a user gave it, ``None`` if there is none. Raises ``BadInput`` for a folder or a file's name."""
+    """An address as a user gave it; ``None`` if there is none. Raises ``BadInput`` for a folder or a file's name."""
     if uri and (uri.startswith("file:") or not (":" in uri or uri == "databricks")):
         raise _no_address(uri)
     return uri or None
@@ -32,7 +32,7 @@ def mlflow_client(uri: str) -> Any:
 
 @contextmanager
 def mlflow_errors(uri: str, *, advice: str = "") -> Iterator[None]:
-    """Whatever MLflow, its databases and the way to it raise within becomes a ``TrackingError``."""
+    """Turn whatever MLflow, its databases and the connection to it raise within into a ``TrackingError``."""
     from sqlalchemy.exc import SQLAlchemyError  # what MLflow's own databases raise
 
     _prepare_environment()
@@ -69,7 +69,7 @@ def all_runs(client: Any, experiment: str) -> list[Any]:
 
 
 def without_password(text: str) -> str:
-    """For markers and messages."""
+    """A text without its passwords, for markers and messages."""
     text = re.sub(r"//[^@\s]*@", "//", text)
     return re.sub(r"(?<=[?&]password=)[^&\s'\"]+", "***", text)
 
@@ -84,7 +84,7 @@ def _no_address(uri: str) -> BadInput:
 
 
 def _prepare_environment() -> None:
-    """Before MLflow is imported. A user's own settings win."""
+    """Set what MLflow reads when it is imported. A user's own settings win."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

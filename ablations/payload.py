@@ -1,4 +1,4 @@
-"""A stage's configuration as JSON and back, for the way from the dispatcher to the process that runs it.
+"""A stage's configuration as JSON and back, to pass it from the dispatcher to the process that runs it.
 
 Unlike the canonical form that makes a key, nothing is left out. Reading is strict: unknown and missing fields and
 values of another type raise, with the place, so that two versions of the program cannot quietly misunderstand

@@ -38,7 +38,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """What a sweep comes to."""
+    """What a sweep comes to: its arms and trials."""
 
     sweep: Sweep
     arms: tuple[Arm, ...]
@@ -147,7 +147,7 @@ def _arm_document(arm: Arm, training: Work) -> dict[str, Any]:
 
 
 def _axis_document(axis: Axis, arms: Sequence[Arm]) -> dict[str, Any]:
-    """An axis with its values in order; what only the base or a draw has comes first or by size."""
+    """An axis with its values in order; those that only the base has come first, drawn ones by size."""
     listed: dict[str, Mapping[str, Any]] = {value.label: encode(value.values) for value in axis.values}
     others = {arm.values[axis.name]: encode({key: arm.set[key] for key in axis.keys if key in arm.set}) for arm in arms}
     if axis.range is not None:

@@ -16,15 +16,15 @@ Point = Mapping[str, Any]
 """Axis name to the label of one of its values, or to a number where the axis is a range."""
 
 DRAWS = 4096
-"""Most points looked at to find one that is an arm."""
+"""Most points that are tried to find one that is an arm."""
 _SAMPLE = 64
-"""Points that are looked at in any case."""
+"""Points that are tried in any case."""
 
 
 def some_arms(sweep: Sweep, chains: Chains) -> tuple[Arm, ...]:
-    """Arms of a search as any sampler may propose them: what can be known of a search before it runs.
+    """Arms of a search that any sampler may propose: what can be known of a search before it runs.
 
-    Raises ``SweepError`` with the first thing that is wrong if there are none.
+    If there are none, raises ``SweepError`` with the first thing that is wrong.
     """
     found: list[Arm] = []
     wrong: SweepError | None = None
@@ -44,7 +44,7 @@ def some_arms(sweep: Sweep, chains: Chains) -> tuple[Arm, ...]:
 
 
 def points(axes: Sequence[Axis], source: random.Random, most: int) -> Iterator[Point]:
-    """Points in random order: each once if there are no more than ``most``, else as many draws."""
+    """Points in random order: each once if there are no more than ``most``, else ``most`` draws."""
     columns = [_column(axis, most) for axis in axes]
     if prod(map(len, columns)) <= most and all(columns):
         every = list(product(*columns))
@@ -57,14 +57,14 @@ def points(axes: Sequence[Axis], source: random.Random, most: int) -> Iterator[P
 
 
 def highest(span: Range) -> float:
-    """The last number of a range: below its high end where that is no whole number of steps away."""
+    """The last number of a range: below its high end if that is not a whole number of steps from the low end."""
     if span.step is None:
         return span.high
     return short(span.low + floor((span.high - span.low) / span.step + 1e-9) * span.step, span)
 
 
 def short(number: float, span: Range) -> float:
-    """The number with digits enough to tell it from others and few enough to read, within its range."""
+    """The number, within its range, with enough digits to tell it from others and few enough to read."""
     if span.integer:
         return int(number)
     return min(max(float(f"{number:.6g}"), span.low), span.high)

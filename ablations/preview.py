@@ -1,4 +1,4 @@
-"""``ablate plan``: what a sweep comes to before anything runs. Reads the store, writes nothing but file digests."""
+"""``ablate plan``: what a sweep comes to, before anything runs. Reads the store, writes nothing but file digests."""
 
 import json
 from collections import Counter
@@ -28,31 +28,31 @@ class KindSummary:
     kind: str
     stages: int
     shared: int
-    """Of these, how many several trials need: each is run once."""
+    """How many of these several trials need; each is run once."""
     finished: int
-    """Of these, how many the store has: they are not run again."""
+    """How many of these the store has; they are not run again."""
     operations: float
-    """Floating-point operations of those that are left."""
+    """Floating-point operations of the stages that are left."""
     seconds: float
-    """One after the other, of those that are left."""
+    """Seconds that the stages that are left take one after the other."""
     measured: int
-    """How many of those that are left are estimated from finished stages like them."""
+    """How many of those that are left are estimated from similar finished stages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """A plan with what is done of it and what the rest costs."""
+    """A plan, with what is done already and what the rest costs."""
 
     plan: Plan
     kinds: tuple[KindSummary, ...]
     finished_trials: frozenset[str]
     jobs: int
     workers: int
-    """Jobs side by side."""
+    """Jobs that run side by side."""
     seconds: float
-    """Until everything is done, by those workers."""
+    """Seconds until everything is done by those workers."""
     parameters: Mapping[str, int]
-    """Of an arm's model, by arm key."""
+    """Parameters of an arm's model, by arm key."""
     script: str | None = None
     """The batch script of the jobs that a cluster gets first."""
 
@@ -74,7 +74,8 @@ def plan(sweep: Path, *, store: Path, profile: str | None, workers: int | None, 
 
 
 def make_preview(planned: Plan, *, store: Path, profile: Profile | None = None, workers: int | None = None) -> Preview:
-    """``workers``: jobs side by side; by default what this machine has cores or GPUs for, or the profile allows."""
+    """``workers``: jobs that run side by side; by default as many as this machine has cores or GPUs for, or the profile
+    allows."""
     if profile is not None:
         workers = min(profile.max_jobs, workers or profile.max_jobs)
     resources = planned.sweep.resources

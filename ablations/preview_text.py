@@ -14,7 +14,7 @@ from ablations.preview import Preview, gpu_hours
 from ablations.sweep import Search
 
 MOST_ARMS = 20
-"""Arms that are listed; ``--json`` has all."""
+"""Most arms that are listed; ``--json`` has all."""
 
 
 def show(preview: Preview) -> None:
@@ -47,7 +47,7 @@ def show(preview: Preview) -> None:
 
 
 def _limits(preview: Preview) -> str:
-    """What the report will not be able to say, before anybody pays for it."""
+    """What the report will not be able to say, told before anybody pays for it."""
     if len(preview.plan.arms) == 1:
         return "One arm: the report will have nothing to compare; give an axis a second value to compare arms."
     if len(preview.plan.sweep.seeds) == 1:

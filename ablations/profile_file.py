@@ -25,7 +25,7 @@ _OURS = (
     "array", "begin", "cluster", "clusters", "comment", "dependency", "error", "job-name", "open-mode", "output",
     "parsable", "quiet", "requeue", "test-only", "wait", "wrap",
 )  # fmt: skip
-"""Options of ``sbatch`` that the program needs as it sets them."""
+"""Options of ``sbatch`` that the program sets, and needs as it sets them."""
 _KEYS = {"gpus-per-node": "gpu_type", "gres": "gpu_type", "gpus": "gpu_type"} | {
     key: key for key in ("partition", "account", "qos", "time")
 }
@@ -38,11 +38,11 @@ class Cluster:
 
     profile: Profile
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What SLURM's commands need to find it."""
+    """Variables that SLURM's commands need to find it."""
 
 
 def profiles_folder() -> Path:
-    """One a user, like the programs' other settings."""
+    """One folder per user, where programs keep their settings."""
     config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(config) / "ablate" / "profiles"
 
@@ -80,7 +80,8 @@ def find_profile(name: str) -> Profile:
 
 
 def _devcluster_environment() -> dict[str, str]:
-    """Of the development cluster that ``SLURM_CONF`` names, or else of the one in the default folder."""
+    """The environment of the development cluster that ``SLURM_CONF`` names, or else of the one in the default
+    folder."""
     named = Path(os.environ.get("SLURM_CONF", ""))
     folder = named.parent if named.name == "slurm.conf" and devcluster.status(named.parent).up else default_folder()
     status = devcluster.status(folder)
@@ -113,7 +114,7 @@ def read_profile(file: Path) -> Profile:
         try:
             values[name] = check(hints[name], content[name])
         except Refused as refused:
-            # Of a value that may be of several types, the check names the one it tried last.
+            # For a value that may be of several types, the check names the one it tried last.
             inside, allowed_here = refused.inside, refused.allowed
             if "flags" in (name, *inside[:1]):
                 inside, allowed_here = inside[: 1 + (name != "flags")], words(Flag)
@@ -130,7 +131,7 @@ def read_profile(file: Path) -> Profile:
 
 
 def _check_rest(profile: Profile, document: Document) -> list[Problem]:
-    """What a type alone does not say."""
+    """Check what a type alone does not say."""
     problems = []
 
     def require(condition: bool, path: tuple[str | int, ...], problem: str) -> None:
@@ -189,7 +190,7 @@ def _check_flags(flags: Mapping[str, Flag], inside: tuple[str, ...], document: D
 
 
 def store_of(profile: str) -> Path | None:
-    """The store that a profile given by name or path names. Raises ``SweepError``, ``BadInput``."""
+    """The store that a profile, given by name or path, names. Raises ``SweepError``, ``BadInput``."""
     named = find_profile(profile).store
     return None if named is None else Path(_expanded(named))
 

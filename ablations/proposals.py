@@ -1,8 +1,8 @@
-"""The next point of a search, by an Optuna sampler that is shown the arms so far.
+"""The next point of a search, proposed by an Optuna sampler that is shown the arms so far.
 
-What is proposed depends on the sweep and these arms alone: the draws for an arm come from its number, not from a
-generator that a restart would begin again. Points that a constraint forbids, or that are arms already, are turned down
-in a copy of the study in memory. With the sampler ``gp`` Optuna imports torch into the process that asks.
+What is proposed depends on the sweep and these arms alone: the draws for an arm are seeded by its number, not taken
+from a generator that a restart would begin again. Points that a constraint forbids, or that are arms already, are
+turned down in a copy of the study in memory. With the sampler ``gp``, Optuna imports torch into the process that asks.
 """
 
 import random
@@ -20,7 +20,7 @@ from ablations.search_arms import NameArm, SearchArm
 from ablations.sweep import Axis, Search, Sweep
 
 _PROPOSALS = 16
-"""Proposals of the sampler for one arm, before it is drawn from the points that are allowed and new."""
+"""Most proposals of the sampler for one arm, before it is drawn from the points that are allowed and new."""
 
 
 class Proposals:
@@ -30,7 +30,7 @@ class Proposals:
         self._sweep = sweep
         self._design = design
         self.space = {axis.name: _distribution(axis) for axis in sweep.axes}
-        """Name of an axis to its values, in Optuna's words."""
+        """Axis name to the axis's values, as an Optuna distribution."""
 
     def propose(self, trials: Sequence[FrozenTrial], arms: Sequence[SearchArm], name: NameArm) -> SearchArm | None:
         """The arm after ``arms``, which are ``trials`` in Optuna; ``None`` where no allowed point is left."""
@@ -103,7 +103,8 @@ class Proposals:
 
 
 def _turn_down(scratch: optuna.Study, number: int, known: SearchArm | None, worst: float | None) -> None:
-    """Let the sampler know why it must propose another: the value there is known, or will be, or is none."""
+    """Tell the sampler why it must propose another point: the value at this one is known, or will be, or there is
+    none."""
     if known is None or known.state == "diverged":
         scratch.tell(number, worst, TrialState.FAIL if worst is None else TrialState.COMPLETE)
     elif known.state == "done":

@@ -1,4 +1,4 @@
-"""Which code makes the records of a run: commit, changes, command; and what each record's own process knows of itself.
+"""Which code makes the records of a run: commit, changes, command; and what each record's process knows about itself.
 
 Changes are kept beside the frozen code in the store: ``code/<digest>.diff``, to be applied to the commit.
 """
@@ -18,7 +18,7 @@ from ablations import frozen
 from ablations.mlflow_access import without_password
 
 PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "safetensors", "numpy", "pillow", "mm-ablations")
-"""What makes a difference to a record."""
+"""Packages whose versions make a difference to a record."""
 
 
 def provenance(command: Sequence[str], *, store: Path) -> dict[str, Any]:
@@ -33,13 +33,13 @@ def provenance(command: Sequence[str], *, store: Path) -> dict[str, Any]:
 
 
 def of_this_process() -> dict[str, Any]:
-    """Versions of what it runs with, and its job where it is one of SLURM's. Imports none of the packages."""
+    """Versions of what this process runs with, and its SLURM job if it is in one. Imports none of the packages."""
     versions = {"python": python_version(), **{name: package_version(name) for name in PACKAGES}}
     return {"versions": versions, **_slurm_job(os.environ)}
 
 
 def package_version(package: str) -> str:
-    """Of an installed package, without importing it; ``unknown`` where it is not there."""
+    """The version of an installed package, without importing it; ``unknown`` if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -47,7 +47,7 @@ def package_version(package: str) -> str:
 
 
 def _slurm_job(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Its id as ``sacct`` takes it, and how often SLURM had queued it again."""
+    """The job's id as ``sacct`` takes it, and how often SLURM had queued it again."""
     if (number := environment.get("SLURM_JOB_ID")) is None:
         return {}
     array, index = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
@@ -76,7 +76,7 @@ def _changes() -> bytes:
 
 
 def _keep(changes: bytes, store: Path) -> str | None:
-    """The digest that the file is named by; ``None`` where no code was changed."""
+    """Keep the changes in a file, and return the digest that names it; ``None`` if no code was changed."""
     if not changes:
         return None
     digest = hashlib.sha256(changes).hexdigest()[:12]
@@ -90,7 +90,7 @@ def _keep(changes: bytes, store: Path) -> str | None:
 
 
 def _git(*arguments: str) -> bytes:
-    """What git prints in the folder of the packages; nothing if it refuses or is not there."""
+    """What git prints in the folder of the packages; nothing if it refuses or is not installed."""
     try:
         done = subprocess.run(["git", "-C", str(frozen.own_code()), *arguments], capture_output=True)
     except OSError:

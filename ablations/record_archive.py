@@ -1,7 +1,7 @@
 """What a report reads of one trial, as one file: its records, its items' scores, its first questions, its losses.
 
 Names in the archive are paths in a store, so that unpacking the archives of a sweep into an empty folder gives a store
-to make the report from. Weights are not in it, and of the predictions only those that a report shows.
+to make the report from. Weights are not in it, nor predictions other than those that a report shows.
 """
 
 import io
@@ -18,7 +18,7 @@ _MEMBER = re.compile(
     r"|evaluate/[0-9a-f]+/work/(item_scores\.npz|predictions\.jsonl|questions\.jsonl)|pretrain/[0-9a-f]+/work/spool\.jsonl"
 )
 _MOST_BYTES = 2**30
-"""Of one unpacked archive: more is no trial's."""
+"""Most bytes of an unpacked archive: a larger one is no trial's."""
 
 
 class BadArchive(ValueError):
@@ -40,7 +40,7 @@ def pack(folder: Path, store: Path, trial: Mapping[str, Any], predictions: str) 
 
 
 def unpack(content: bytes, store: Path) -> None:
-    """Write an archive's files into a store. Raises ``BadArchive``, and then has written nothing."""
+    """Write an archive's files into a store. Raises ``BadArchive``, in which case nothing was written."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()

@@ -3,7 +3,7 @@
     python -m ablations.reference > docs/sweep-file-keys.md
 
 Meanings are the texts under the fields. In which stages a key counts is found by changing it and looking at what the
-stages then hold, so the tables cannot say anything else than planning does.
+stages then hold, so the tables cannot disagree with what planning does.
 """
 
 import json
@@ -115,7 +115,7 @@ def _counts(leaf: Leaf) -> str:
 
 
 def _stages_that_hold(leaf: Leaf) -> list[str]:
-    """The kinds of stages whose own configuration changes with the leaf, in whichever of the starts."""
+    """The kinds of stages whose own configuration changes with the leaf, from any of the starts."""
     changed = set()
     for start in _starts():
         config = deepcopy(start)
@@ -123,7 +123,7 @@ def _stages_that_hold(leaf: Leaf) -> list[str]:
         *above, name = leaf.key.split(".")
         for part in above:
             section = getattr(section, part)
-        # Past the checks of a section: only what the stages then hold is looked at.
+        # Bypasses the checks of a section: only what the stages then hold is looked at.
         object.__setattr__(section, name, _other(leaf, getattr(section, name)))
         before, after = _texts(start), _texts(config)
         changed |= {kind for kind in before if before[kind] != after[kind]}
@@ -132,7 +132,7 @@ def _stages_that_hold(leaf: Leaf) -> list[str]:
 
 @cache
 def _starts() -> tuple[Config, ...]:
-    """Configurations in one of which, at least, each key has its effect."""
+    """Configurations of which at least one lets each key have its effect."""
     files = FilesConfig(format="webdataset", paths=("a.tar",), fingerprint="a")
     return (
         Config(),

@@ -15,12 +15,12 @@ from ablations.mlflow_access import mlflow_client, mlflow_errors
 from ablations.tracking import Tracker
 
 ALIAS = "best"
-"""Of the version that was registered last: ``models:/NAME@best``."""
+"""Alias of the version that was registered last: ``models:/NAME@best``."""
 
 _MODEL = ("model.json", "model.safetensors")
 _FOLDER = "model"
 _FORBIDDEN = frozenset("'\"/:")
-"""In names of models: MLflow refuses the last two, and its filters break at the others."""
+"""Forbidden in names of models: MLflow refuses the last two, and its filters break at the others."""
 
 
 def register(
@@ -53,7 +53,7 @@ def register(
 
 
 def _chosen(folder: Path, plan: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:
-    """The plan's entry of the trial that is asked for, or that won."""
+    """The plan's entry for the trial that is asked for, or that won."""
     ended = {one: record for one, record in read_ended(folder).items() if record.get("state") == "done"}
     done = [trial for trial in plan["trials"] if trial["key"] in ended]
     if not done:

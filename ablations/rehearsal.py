@@ -16,7 +16,7 @@ from slurm.submission import NoAnswer, NoPlace, QueueFull, Refused, rehearse
 
 
 def check_accepted(sweep: Sweep, cluster: Cluster, profile: str, *, store: Path, alone: bool) -> None:
-    """Raises ``BadInput`` where SLURM would refuse the jobs, in its own words; not where it cannot say at this moment.
+    """Raises ``BadInput`` with SLURM's own words if SLURM would refuse the jobs; not if it cannot say at the moment.
 
     ``profile`` is the name the user gave; ``alone``: nobody waits for the jobs, so a small one looks after them.
     """
@@ -43,7 +43,7 @@ def _refusal(text: str, profile: Profile, slurm: Slurm) -> Refused | None:
         except (NoAnswer, QueueFull):
             return None
         except Refused as error:
-            # Where nodes are away, it says the same of jobs that could run there later.
+            # Where nodes are away, SLURM says the same about jobs that could run there later.
             return None if isinstance(error, NoPlace) and _some_are_away(profile, slurm) else error
     return None
 

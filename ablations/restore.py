@@ -1,6 +1,6 @@
-"""A store made of what MLflow has of a sweep, to make its report where the records themselves are out of reach.
+"""A store made from what MLflow has of a sweep, to make its report where the records themselves are out of reach.
 
-Reads alone; ``tracking.py`` writes. MLflow is imported when there is something to read.
+Only reads; ``tracking.py`` writes. MLflow is imported when there is something to read.
 """
 
 import tempfile
@@ -15,8 +15,8 @@ from ablations.record_archive import NAME, BadArchive, unpack
 def restore(uri: str, sweep: str, store: Path) -> tuple[Path, list[str]]:
     """Write the plan and the records of a sweep that MLflow at ``uri`` has into ``store``, an empty folder.
 
-    Returns the sweep's folder, and in sentences what MLflow does not have. Raises ``BadInput`` where it has no such
-    sweep, ``TrackingError`` where it cannot be read.
+    Returns the sweep's folder, and sentences that say what MLflow does not have. Raises ``BadInput`` where it has no
+    such sweep, ``TrackingError`` where it cannot be read.
     """
     with mlflow_errors(uri):
         client = mlflow_client(uri)

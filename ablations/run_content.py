@@ -1,4 +1,4 @@
-"""What one run of MLflow is to show, and how it is written down. Imports no MLflow."""
+"""What one MLflow run is to show, and how it is written down. Imports no MLflow."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ class Data:
     kind: str
     key: str
     samples: Mapping[str, int]
-    """Number by split."""
+    """Number of samples by split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,22 +40,22 @@ class RunContent:
     tags: Mapping[str, str]
     parameters: Mapping[str, str]
     points: tuple[Point, ...]
-    """For each metric in the order of steps, each step once."""
+    """For each metric, in the order of steps, with each step once."""
     texts: Mapping[str, str]
     """Artifacts by name."""
     files: Mapping[str, Path]
     """Further artifacts by name, copied as they are."""
     contents: Mapping[str, bytes]
-    """Further artifacts by name, made of what is there."""
+    """Further artifacts by name, made for the run."""
     data: tuple[Data, ...]
     state: State
     started: int | None
-    """Milliseconds since 1970; ``None`` where nobody knows."""
+    """Milliseconds since 1970; ``None`` if it is not known."""
     ended: int | None
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted key to text."""
+    """A nested mapping as dotted key to text."""
     found: dict[str, str] = {}
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
@@ -77,7 +77,7 @@ def as_yaml(config: Mapping[str, Any]) -> str:
 
 
 def as_table(sample: list[str]) -> str:
-    """Predictions as CSV; empty without any."""
+    """Predictions as CSV; empty if there are none."""
     if not sample:
         return ""
     out = io.StringIO()
@@ -91,10 +91,10 @@ def as_table(sample: list[str]) -> str:
 
 
 def milliseconds(seconds: float) -> int:
-    """As MLflow counts time."""
+    """A time as MLflow counts it."""
     return round(seconds * 1000)
 
 
 def digest(value: Any) -> str:
-    """Of a value as JSON."""
+    """The digest of a value as JSON."""
     return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,9 +1,10 @@
-"""Writes one run of MLflow, so that it shows what the records say, every point once.
+"""Writes one MLflow run, so that it shows what the records say, with every point once.
 
-A run has a marker beside the records: which run it is, the last step sent of every metric, what else is there already.
-Before points are sent the marker says so, and after a kill, or without a marker, MLflow is asked what it has. Points go
-by metric and step, not by their place in the spool: one that a resumed training cut back makes no fold. MLflow can add
-points but not change them, so where the records have come to say something else the run is deleted and made anew.
+A run has a marker beside the records: which run it is, the last step sent of every metric, and what else is there
+already. Before points are sent, the marker says so; after a kill, or without a marker, MLflow is asked what it has.
+Points are known by metric and step, not by their place in the spool, so one that a resumed training cut back makes no
+fold in a curve. MLflow can add points but not change them, so if the records have come to say something else, the run
+is deleted and made anew.
 """
 
 import json
@@ -50,12 +51,13 @@ class RunWriter:
         if not self._is_known():
             self._find(content)
         if self._tells_another_story(content):
-            self._client.delete_run(self.marker.run)  # MLflow takes no point back
+            self._client.delete_run(self.marker.run)  # MLflow cannot take points back
             self._make(content)
         self._send_description(content)
 
     def complete(self, content: RunContent, seen: dict[str, Any]) -> None:
-        """Send all the rest. ``seen`` is from before ``content`` was read: what came between is sent the next time."""
+        """Send all the rest. ``seen`` is from before ``content`` was read, so what came between is sent the next
+        time."""
         self._send_data(content)
         self._send_points(content)
         self._send_status(content)
@@ -64,7 +66,8 @@ class RunWriter:
         self.marker.write()
 
     def _is_known(self) -> bool:
-        """Whether the marker's run is there, and what it says of it true."""
+        """Whether the marker's run is there. If it may hold other points than the marker says, the marker is made
+        anew."""
         from mlflow.exceptions import MlflowException
 
         marker = self.marker
@@ -83,9 +86,8 @@ class RunWriter:
         return True
 
     def _tells_another_story(self, content: RunContent) -> bool:
-        """Whether points that were sent are not those of the records: a training that was resumed came out otherwise
-        (as on a GPU), or with lines at other steps. One that is cut back, and is on its way again, tells nothing yet.
-        """
+        """Whether points that were sent are not those of the records: a resumed training came out differently (as on a
+        GPU), or has lines at other steps. One that was cut back, and is on its way again, tells nothing yet."""
         sent = self.marker.steps
         reached = {point.metric: point.step for point in content.points}  # in the order of steps
         if content.state in ("running", "stopped") and any(reached.get(name, -1) < step for name, step in sent.items()):
@@ -94,7 +96,7 @@ class RunWriter:
         return bool(sent) and _digest_points(points) != self.marker.points
 
     def _find(self, content: RunContent) -> None:
-        """Take up the run with our tags, or make one."""
+        """Find the run with our tags, or make one."""
         from mlflow.entities import ViewType
 
         found = self._client.search_runs(
@@ -161,7 +163,7 @@ class RunWriter:
             marker.parameters += keys
 
     def _send_data(self, content: RunContent) -> None:
-        """MLflow knows a data set by name and digest, and a run's use of it: again is no harm."""
+        """MLflow knows a data set by name and digest, and that a run uses it: sending it again does no harm."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         sent = digest([[one.name, one.key] for one in content.data])
@@ -226,7 +228,7 @@ class RunWriter:
 
 
 def _digest_points(points: Iterable[tuple[str, int, float]]) -> str:
-    """Of metric, step and value, in whichever order they come; empty for none."""
+    """The digest of metrics, steps and values, whatever their order; empty for none."""
     found = sorted(points)
     return digest(found) if found else ""
 

@@ -191,7 +191,7 @@ def _type_schema(annotation: Any) -> dict[str, Any]:
 
 
 def _described(schema: dict[str, Any], docs: Mapping[str, str]) -> dict[str, Any]:
-    """A class's schema with what its fields mean, less those nobody writes."""
+    """A class's schema with what its fields mean, without those nobody writes."""
     properties = {
         name: {**inner, "description": docs[name]} if name in docs else inner
         for name, inner in schema["properties"].items()

@@ -1,8 +1,9 @@
 """Keeps a search going: arms are asked for while others run, scores are reported, hopeless arms are given up.
 
 The study is opened when there is work; a search whose trials have all ended needs none. Whatever is asked for is in
-``plan.json`` before it runs, so a search that is killed continues with the same arms. So does one whose study is in a
-database that is away: with a study in memory, made of the records, until the database is back and catches up.
+``plan.json`` before it runs, so a search that is killed continues with the same arms. A search whose database cannot be
+reached continues as well: with a study in memory, made from the records, until the database is back and brought up to
+date.
 """
 
 import math
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from ablations.study_place import StudyPlace
 
 STUDY_VARIABLE = "ABLATE_STUDY"
-"""Of the environment: the database of studies, for the jobs of a sweep that was submitted."""
+"""The environment variable with the database of studies, for the jobs of a submitted sweep."""
 
 _GLANCE = 1.0
 """Seconds between two looks at intermediate scores."""
 _TRY_AGAIN = 60.0
-"""Seconds between two tries to reach a database that is away."""
+"""Seconds between two attempts to reach a database that is away."""
 
 
 def check_study(sweep: Sweep, url: str) -> None:
@@ -66,7 +67,7 @@ class SearchDriver:
         self._place: StudyPlace | None = None
         self._study: Study | None = None
         self._again = math.inf
-        """When to look for a database that is away."""
+        """When to try again to reach a database that is away."""
         self._name: NameArm | None = None
         self._exhausted = False
         self._given_up: set[str] = set()
@@ -74,18 +75,18 @@ class SearchDriver:
         self._looked = 0.0
 
     def plan(self) -> Plan:
-        """The arms so far. Raises ``SweepError`` for a search that cannot have any."""
+        """The plan of the arms so far. Raises ``SweepError`` for a search that cannot have any."""
         arms = [arm_at(self._sweep, arm.values, self._chains) for arm in self._arms]
         return make_plan(self._sweep, suggested=[arm for arm in arms if arm is not None], chains=self._chains)
 
     @property
     def complete(self) -> bool:
-        """No further arm will be asked for."""
+        """Whether no further arm will be asked for."""
         return self._exhausted or len(self._arms) >= self._design.arms
 
     def step(self, dispatcher: Dispatcher, *, capacity: int, now: float) -> None:
         """Report what is new, give arms up, and ask for new ones while there is room. Raises ``OSError``, and
-        ``SweepError`` where not one arm is found."""
+        ``SweepError`` if not a single arm is found."""
         if self._study is None:
             if self.complete and not dispatcher.num_unfinished:
                 return
@@ -121,14 +122,14 @@ class SearchDriver:
     def _open(self, dispatcher: Dispatcher, now: float) -> None:
         from ablations.study_place import study_place  # imports Optuna
 
-        self._save(self.plan())  # of the sweep as it is now: its arms may have got other trials
+        self._save(self.plan())  # for the sweep as it is now: its arms may have other trials
         self._place = study_place(self._sweep.name, store=Store(self._store), url=self._study_url)
         try:
             self._study = self._opened(self._place)
             arms = self._study.arms
         except StudyAway as away:
             arms = self._do_without(away, now).arms
-        self._take_in(arms, dispatcher)  # some of them asked for just before a kill
+        self._take_in(arms, dispatcher)  # some may have been asked for just before a kill
         self._name = arm_namer(self._sweep, self._chains, self._arms)
 
     def _opened(self, place: "StudyPlace") -> "Study":

@@ -1,6 +1,6 @@
-"""The arms of a search as the records tell them: which were tried, how far they are, how they ended.
+"""The arms of a search according to the records: which were tried, how far they are, how they ended.
 
-This is what a study is made of, and made anew from when its journal is lost. Imports no Optuna.
+A study is made from these, and made anew when its journal is lost. Imports no Optuna.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ class SearchArm:
 def search_arms(sweep: Sweep, folder: Path, store: Path) -> tuple[SearchArm, ...]:
     """The arms in ``folder/plan.json`` in the order in which they were asked for, with what their trials recorded.
 
-    Arms that are no point of the sweep's axes any more are left out.
+    Arms that are no longer points of the sweep's axes are left out.
     """
     plan = object_in(folder / "plan.json")
     if plan is None:
@@ -63,10 +63,10 @@ def search_arms(sweep: Sweep, folder: Path, store: Path) -> tuple[SearchArm, ...
 
 
 def outcome(records: Sequence[Mapping[str, Any]], *, seeds: int) -> tuple[State, float | None]:
-    """How an arm stands by the records of its finished trials, and the mean of their objectives if it is done.
+    """The state of an arm by the records of its finished trials, and the mean of their objectives if it is done.
 
-    A seed that diverged makes the arm one that diverges: leaving it out would favour what trains unreliably. A seed
-    that failed for another reason says nothing of the arm, and the others count.
+    If a seed diverged, the arm counts as diverged: leaving that seed out would favour what trains unreliably. A seed
+    that failed for another reason says nothing about the arm, and the others count.
     """
     if len(records) < seeds or not records:
         return "running", None
@@ -97,7 +97,8 @@ def mean_by_step(scores: Sequence[Mapping[int, float]]) -> dict[int, float]:
 
 
 def arm_at(sweep: Sweep, point: Point, chains: Chains) -> Arm | None:
-    """``None`` where a constraint forbids the arm or it cannot be run: the sampler is to propose another."""
+    """The arm at a point; ``None`` if a constraint forbids it or it cannot be run, and the sampler is to propose
+    another."""
     try:
         return suggested_arm(sweep, point, chains)
     except SweepError:

@@ -1,8 +1,8 @@
 """From one configuration and a seed to the chain of stages that makes its scores, each with its key.
 
-Pure: no disk, clock, environment or torch. A stage's configuration holds only what its inputs do not already stand
-for, so arms that differ later in the chain share what comes earlier; and what has no effect in it, such as the heads of
-a connector without attention, is at its default, so arms that differ in nothing else are seen to be the same work.
+Pure: no disk, clock, environment or torch. A stage's configuration holds only what its inputs do not already stand for,
+so arms that differ later in the chain share what comes earlier. Fields that have no effect in it, such as the heads of
+a connector without attention, are at their defaults, so arms that differ in nothing else are seen to be the same work.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -138,7 +138,7 @@ class Chains:
         return self._remembered((function, id(section)), section, lambda: function(section))
 
     def _remembered(self, place: tuple[Any, ...], held: Any, build: Callable[[], Any]) -> Any:
-        """What ``build`` gave for this place before. Holding the objects keeps their ids from being used again."""
+        """What ``build`` gave for this place, built once. Holding the objects keeps their ids from being reused."""
         known = self._memory.get(place)
         if known is None:
             known = self._memory[place] = (held, build())

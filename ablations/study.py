@@ -1,10 +1,10 @@
 """A search's memory: an Optuna study, asked and told arm by arm, wherever it is kept.
 
-An Optuna trial is an arm. The study holds arms and nothing else: what is turned down on the way to one leaves no trace,
-and an arm is added whole, in one step, so that a kill leaves no half of it.
+An Optuna trial is an arm. The study holds arms and nothing else: proposals that are turned down leave no trace, and an
+arm is added whole, in one step, so that a kill never leaves half of one.
 
-The records are the truth and the study a view of them: one that is lost, damaged or tells another story is made anew.
-There is one writer, who holds the sweep's lease.
+The records are the truth and the study is a view of them: one that is lost, damaged or contradicts them is made anew.
+There is one writer, which holds the sweep's lease.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class Study:
         self._sweep = sweep
         self._design = sweep.design
         self._proposals = Proposals(sweep, sweep.design)
-        self._study = optuna.create_study()  # of no search, until there is one
+        self._study = optuna.create_study()  # a placeholder, until there is one
 
     @classmethod
     def open(cls, place: StudyPlace, sweep: Sweep, arms: Sequence[SearchArm], *, warn: Warn) -> "Study":
@@ -69,7 +69,8 @@ class Study:
             return tuple(map(_arm, self._trials()))
 
     def update(self, arms: Sequence[SearchArm]) -> frozenset[str]:
-        """Report and tell whatever is new in ``arms``. The keys of those, still running, that are to be stopped.
+        """Report and tell whatever is new in ``arms``. Returns the keys of those, still running, that are to be
+        stopped.
 
         Raises ``StudyAway``.
         """
@@ -92,7 +93,7 @@ class Study:
         return frozenset(arm.key for arm in running if "stop" in self._trial(arm.key).user_attrs)
 
     def ask(self, count: int, name: NameArm) -> list[SearchArm]:
-        """Up to ``count`` new arms. Fewer: the design's number is reached, or no allowed point is left.
+        """Up to ``count`` new arms; fewer if the design's number is reached, or no allowed point is left.
 
         ``name`` gives the key of the arm at a point, so that two points that are one configuration are one arm. Raises
         ``StudyAway``.
@@ -105,7 +106,8 @@ class Study:
         return asked
 
     def report(self, arm: str, step: int, value: float) -> bool:
-        """Give an arm's score at a step, in the order of steps; again is no harm. Whether the arm is to be stopped."""
+        """Report an arm's score at a step, in the order of steps; doing so again does no harm. Returns whether the arm
+        is to be stopped."""
         trial = self._trial(arm)
         if trial.state == TrialState.RUNNING and (trial.last_step is None or step > trial.last_step):
             running = Trial(self._study, trial._trial_id)
@@ -116,7 +118,8 @@ class Study:
         return "stop" in trial.user_attrs
 
     def tell(self, arm: str, value: float | None, state: State) -> None:
-        """Give the end of an arm: its objective if it is done. An arm told before may be told another end."""
+        """Tell how an arm ended, with its objective if it is done. An arm that was told before may be told another
+        end."""
         trial = self._trial(arm)
         known = _arm(trial)
         if (known.state, known.value) == (state, value):
@@ -128,7 +131,7 @@ class Study:
             self._write([told if other.key == arm else other for other in self.arms])
 
     def _load(self) -> str | None:
-        """Take up the study that is kept, if it is that of this very search. Says what is wrong with a damaged one."""
+        """Load the study that is kept, if it is that of this very search. Returns what is wrong with a damaged one."""
         try:
             with self._place.troubles():
                 kept = self._place.find()
@@ -142,7 +145,7 @@ class Study:
             return f"is damaged ({error})"
         except (OSError, StudyAway):
             raise
-        except Exception as error:  # whatever Optuna makes of what it did not write so
+        except Exception as error:  # whatever Optuna raises for what it did not write like this
             return f"is damaged ({type(error).__name__}: {error})"
         if loaded.user_attrs.get(MARK) == self._identity():
             self._study = loaded
@@ -168,7 +171,7 @@ class Study:
             trial = Trial(memory, memory.get_trials()[-1]._trial_id)
             for step, value in sorted(arm.intermediate.items()):
                 trial.report(value, step)
-                trial.should_prune()  # for the notes a pruner keeps on a trial; its verdict on the past is not asked
+                trial.should_prune()  # for the notes a pruner keeps on a trial; its verdict on the past is ignored
             if arm.state != "running":
                 _tell(memory, memory.get_trials()[-1], arm.value, arm.state)
 
@@ -207,7 +210,7 @@ class Study:
         return NopPruner()
 
     def _identity(self) -> str:
-        """Changes when values of the study would not be values of the sweep any more."""
+        """A digest that changes when values of the study would no longer be values of the sweep."""
         sweep = self._sweep
         space = {name: optuna.distributions.distribution_to_json(one) for name, one in self._proposals.space.items()}
         objective = [sweep.objective.metric, sweep.objective.direction]
@@ -215,7 +218,7 @@ class Study:
         return digest(canonical_json([space, sweep.base, list(sweep.seeds), objective, constraints]))
 
     def _packages(self) -> dict[str, str]:
-        """The packages that made the proposals, for who wants to know later."""
+        """The packages that made the proposals, for later reference."""
         more = {"gp": ["torch"], "cmaes": ["cmaes"]}.get(self._design.sampler, [])
         return {name: version(name) for name in ["optuna", *more]}
 
@@ -240,8 +243,8 @@ class Study:
 
 
 class _Hyperband(HyperbandPruner):
-    """Optuna's, which draws the bracket of an arm by the name of the study: here by that of the sweep, so that verdicts
-    do not depend on where the study is kept."""
+    """Optuna's pruner, which draws the bracket of an arm by the name of the study; here by that of the sweep, so that
+    verdicts do not depend on where the study is kept."""
 
     def __init__(self, name: str, **options: int) -> None:
         super().__init__(**options)

@@ -1,6 +1,6 @@
-"""Optuna's own pages on the study of a search, for looking: served on this machine, and nothing can be changed there.
+"""Optuna's own pages on the study of a search, read-only and served on this machine.
 
-Needs the extra ``dashboard``. Whatever would write is refused, as the study has one writer, which is not this.
+Needs the extra ``dashboard``. Requests that would write are refused: the study has one writer, and this is not it.
 """
 
 import threading

@@ -1,9 +1,9 @@
 """Where the study of a search is kept: in a journal file of the sweep's folder, or in a database that a URL names.
 
-A study is made anew whole, and takes the place of the old one in one step: a kill before it leaves the old one. For a
-file that step is a rename. In a database each study has a name of its own, STORE/SWEEP#NUMBER by the identity of the
-store; it counts from the moment it is marked, and of several the highest number does. There is one writer, who holds
-the sweep's lease; others may read.
+A study is made anew as a whole, and replaces the old one in one step: a kill before that leaves the old one. For a
+file, that step is a rename. In a database, each study has a name of its own, STORE/SWEEP#NUMBER, with the identity of
+the store; it counts from the moment it is marked, and of several the one with the highest number counts. There is one
+writer, which holds the sweep's lease; others may read.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,19 +24,19 @@ from ablations.store import Store, set_aside
 
 JOURNAL = "study.journal"
 MARK = "search"
-"""The attribute that a study gets when it is whole: of which search it is."""
+"""The attribute that a study gets when it is complete; it says which search it belongs to."""
 
 _CONNECT = 10
-"""Seconds in which a server must take a connection."""
+"""Seconds in which a server must accept a connection."""
 _SILENCE = 30_000
-"""Milliseconds in which it must acknowledge what it was sent."""
+"""Milliseconds in which a server must acknowledge what it was sent."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """A study, by the storage that has it and its name there."""
+    """A study: the storage that has it, and its name there."""
 
     storage: BaseStorage
     name: str
@@ -44,28 +44,29 @@ class Kept:
 
 class StudyPlace(Protocol):
     shown: str
-    """For messages. It holds no password."""
+    """The place as messages show it, without a password."""
 
     def find(self) -> Kept | None:
-        """The study that is kept; ``None`` where there is none. Raises ``OSError``, ``StudyAway``, and whatever else
-        for one that is damaged."""
+        """The study that is kept; ``None`` if there is none. Raises ``OSError``, ``StudyAway``, and anything else for
+        one that is damaged."""
 
     def read(self) -> Kept | None:
-        """``find`` for who is not the study's writer: changes nothing."""
+        """``find`` for a reader that is not the study's writer: changes nothing."""
 
     def replace(self, fill: Callable[[Kept], None]) -> Kept:
-        """Make the study anew: ``fill`` makes one by this name in this storage, and marks it last. Raises ``OSError``,
-        ``StudyAway``."""
+        """Make the study anew: ``fill`` makes one with this name in this storage, and marks it last. Raises
+        ``OSError``, ``StudyAway``."""
 
     def set_aside(self) -> str:
-        """Keep a damaged study out of the way; says where, if anywhere."""
+        """Move a damaged study out of the way; says where to, if anywhere."""
 
     def troubles(self) -> AbstractContextManager[None]:
-        """Whatever keeps the study from being used within it becomes a ``StudyAway``."""
+        """Turn whatever keeps the study from being used within into a ``StudyAway``."""
 
 
 def study_place(sweep: str, *, store: Store, url: str | None) -> StudyPlace:
-    """The place of a sweep's study: the database at ``url``, or the journal. Raises ``BadInput`` for no URL."""
+    """The place of a sweep's study: the database at ``url``, or the journal. Raises ``BadInput`` if ``url`` is not a
+    URL."""
     if url is None:
         return JournalFile(store.sweep(sweep) / JOURNAL, sweep)
     return Database(url, f"{store.identity()}/{sweep}")
@@ -112,7 +113,7 @@ class JournalFile:
 
 
 class Database:
-    """A database of Optuna's, which may hold the studies of many sweeps, stores and people."""
+    """An Optuna database, which may hold the studies of many sweeps, stores and people."""
 
     def __init__(self, url: str, name: str) -> None:
         self._url = _parsed(url)
@@ -155,7 +156,7 @@ class Database:
 
     def _opened(self) -> RDBStorage:
         if self._storage is None:
-            options: dict[str, Any] = {"pool_pre_ping": True}  # a server may have been started again in between
+            options: dict[str, Any] = {"pool_pre_ping": True}  # a server may have been restarted in between
             if self._url.drivername.startswith("postgresql+psycopg"):
                 options["connect_args"] = {"connect_timeout": _CONNECT, "tcp_user_timeout": _SILENCE}
             try:
@@ -170,7 +171,7 @@ class Database:
         return self._storage
 
     def _studies(self) -> dict[int, int]:
-        """Optuna's number of each study of the sweep, by ours."""
+        """Optuna's number of each study of the sweep, by our number."""
         storage = self._opened()
         names = {study.study_name: study._study_id for study in storage.get_all_studies()}
         return {
@@ -181,7 +182,7 @@ class Database:
 
 
 class Memory:
-    """For as long as a database is away."""
+    """A study in memory, for as long as a database is away."""
 
     shown = "memory"
 
@@ -207,7 +208,8 @@ class Memory:
 
 
 class _NoLock:
-    """The journal has one writer already; Optuna's lock of a killed process would hold up the next for 30 s."""
+    """Replaces Optuna's lock: the journal has one writer already, and the lock of a killed process would hold up the
+    next for 30 s."""
 
     def acquire(self) -> bool:
         return True
@@ -221,7 +223,7 @@ def _journal(path: Path) -> JournalStorage:
 
 
 def _cut_unfinished_line(path: Path) -> None:
-    """Remove the line that a kill cut short: it never happened, and the next would be written behind it."""
+    """Remove the line that a kill cut short: it never happened, and the next line would be appended to it."""
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
@@ -242,7 +244,7 @@ def _parsed(url: str) -> URL:
 
 
 def _reason(error: BaseException) -> str:
-    """What the database said, in one line and without our question."""
+    """What the database said, in one line and without our query."""
     while not isinstance(error, DBAPIError) and error.__cause__ is not None:
         error = error.__cause__
     said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error

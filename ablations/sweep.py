@@ -146,7 +146,7 @@ class Resources:
 
     @property
     def processes(self) -> int:
-        """Of a trial on a cluster, all nodes together."""
+        """Processes of a trial on a cluster, all nodes together."""
         return self.nodes * max(1, self.gpus)
 
 

@@ -232,7 +232,7 @@ def _check_rest(
     document: Document,
     problems: list[Problem],
 ) -> None:
-    """What a type alone does not say."""
+    """Check what a type alone does not say."""
 
     def require(condition: bool, path: Path_, problem: str) -> None:
         if not condition:

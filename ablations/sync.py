@@ -1,4 +1,4 @@
-"""``ablate sync``: bring MLflow up to date from the records, for what was away while a sweep ran."""
+"""``ablate sync``: bring MLflow up to date from the records, if it was away while a sweep ran."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,8 @@ from ablations.tracking import Tracker
 
 
 def sync(sweep: str | None, *, store: Path, tracking_uri: str | None, json_output: bool) -> int:
-    """Write what MLflow lacks of a sweep, or of all of the store's if ``None``; nothing twice, however often it runs.
+    """Write what MLflow lacks of a sweep, or of all sweeps of the store if ``None``; nothing twice, however often it
+    runs.
 
     Raises ``BadInput`` for an unknown sweep, ``TrackingError`` where MLflow cannot be written.
     """

@@ -20,10 +20,11 @@ from mm1core import spool
 from mm1core.world.scene import SPLITS
 
 SAMPLES = 4
-"""Predictions shown of each task and number of shots."""
+"""Predictions shown for each task and number of shots."""
 
 LAYOUT = 3
-"""Of a trial's run: another number, and all runs are looked through again. 2: ``records.zip``. 3: its data."""
+"""Version of what a trial's run shows; with another number, all runs are looked through again. 2: ``records.zip``. 3:
+its data."""
 
 _HEADLINES = ("eval/zero_shot", "eval/four_shot", "eval/eight_shot", "eval/text_core")
 
@@ -36,11 +37,11 @@ class TrackedSweep:
     store: Path
     plan: Mapping[str, Any]
     alive: bool
-    """Somebody runs it, or jobs of it are under way; else what has not ended has stopped."""
+    """Whether somebody runs it, or jobs of it are under way; if not, what has not ended has stopped."""
 
     @classmethod
     def read(cls, folder: Path, store: Path) -> "TrackedSweep":
-        """Raises ``OSError``, ``ValueError`` where there is no plan."""
+        """Read a sweep's folder. Raises ``OSError``, ``ValueError`` where there is no plan."""
         alive = holder(folder) is not None or any(read_running(folder, store, owned=False))
         return cls(folder=folder, store=store, plan=json.loads((folder / "plan.json").read_bytes()), alive=alive)
 
@@ -57,7 +58,7 @@ class TrackedSweep:
                 yield tracked
 
     def seen(self) -> dict[str, Any]:
-        """Changes when ``content`` does, and costs much less."""
+        """A value that changes when ``content`` does, and costs much less."""
         files = {name: _stamp(path) for name, path in self._files().items()}
         records = {trial["key"]: _stamp(self._record(trial)) for trial in self.plan["trials"]}
         return {"files": digest(files), "records": digest(records), "alive": self.alive}
@@ -84,7 +85,7 @@ class TrackedSweep:
         return RunContent(
             name=self.name,
             tags=tags,
-            parameters={},  # they could never be changed, and a sweep's file can
+            parameters={},  # they can never be changed, but a sweep's file can
             points=(),
             texts={},
             files=self._files(),
@@ -101,7 +102,7 @@ class TrackedSweep:
         return "running" if self.alive else "stopped"
 
     def columns(self) -> list[str]:
-        """What the table of trials shows, in the words of MLflow: where each stands on the axes, and its scores."""
+        """Columns of the table of trials, in MLflow's words: where each trial stands on the axes, and its scores."""
         scores = dict.fromkeys([self.plan["objective"]["metric"], *_HEADLINES])
         axes = [f"tags.`{axis_tag(axis['name'])}`" for axis in self.plan["axes"]]
         return [*axes, "tags.`ablations.seed`", *(f"metrics.`{score}`" for score in scores)]
@@ -134,7 +135,7 @@ class TrackedTrial:
         return (self.folder / "record.json").exists() or self._spool("pretrain").exists()
 
     def seen(self) -> dict[str, Any]:
-        """Changes when ``content`` does, and costs much less."""
+        """A value that changes when ``content`` does, and costs much less."""
         return {
             "layout": LAYOUT,
             "plan": digest([self.arm, self.trial, self.sweep.plan.get("base")]),
@@ -210,7 +211,8 @@ class TrackedTrial:
         return {**config, "seed": self.trial["seed"]}
 
     def _points(self, kind: str) -> Iterator[Point]:
-        """The spool of a stage. Scores on the way are of the validation split, so they go under that name."""
+        """The points in the spool of a stage. Scores on the way are of the validation split, so they go under that
+        name."""
         reached: dict[str, int] = {}
         for line in spool.read(self._spool(kind)):
             for name, value in line["metrics"].items():
@@ -267,7 +269,7 @@ def _provenance(store: Path, trial: Mapping[str, Any]) -> Mapping[str, Any] | No
 
 
 def _stamp(path: Path) -> list[int] | None:
-    """Size and time of a file: another pair, another content."""
+    """Size and time of a file: if they differ, so does the content."""
     try:
         found = os.stat(path)
     except OSError:

@@ -41,10 +41,10 @@ class Tracker:
         self._client: Any = None
 
     def sync(self, folder: Path, *, check: bool = False) -> bool:
-        """Write whatever is new in a sweep's folder; whether there was anything. Raises ``TrackingError``.
+        """Write whatever is new in a sweep's folder. Returns whether there was anything. Raises ``TrackingError``.
 
-        ``check``: ask a server which runs it has. Else it is believed to keep what it was given; a database in a file
-        is always looked at.
+        ``check``: ask a server which runs it has; otherwise it is trusted to keep what it was given. A database in a
+        file is always looked at.
         """
         try:
             sweep = TrackedSweep.read(folder, self._store)
@@ -74,13 +74,13 @@ class Tracker:
         return any(self._marker(trial.folder, kept).seen != _seen(trial, marker.run) for trial in sweep.trials())
 
     def _marker(self, folder: Path, kept: set[str] | None = None) -> Marker:
-        """``kept``: the runs that there are; what a marker says of another is void."""
+        """The marker in a folder. ``kept``: the runs that exist; what a marker says about another one is void."""
         path = folder / "tracked.json"
         marker = Marker.read(path, self._shown)
         return Marker(path=path, uri=self._shown) if kept is not None and marker.run not in kept else marker
 
     def _kept(self, sweep: TrackedSweep, *, check: bool) -> set[str] | None:
-        """The runs that MLflow has of a sweep; ``None`` where the markers are believed."""
+        """The runs that MLflow has of a sweep; ``None`` if the markers are trusted."""
         if self.uri.startswith("sqlite:///"):
             place = quote(self.uri.removeprefix("sqlite:///"))
             try:
@@ -99,7 +99,7 @@ class Tracker:
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
-        """With a client, and with MLflow's troubles in one line."""
+        """Provide a client, and report MLflow's errors in one line."""
         advice = "; if it is damaged, delete it: it is rebuilt from the records" if self._owns_database else ""
         with mlflow_errors(self.uri, advice=advice):
             if self._client is None:
@@ -108,7 +108,8 @@ class Tracker:
 
     @contextmanager
     def _alone(self) -> Iterator[Lease]:
-        """One process writes MLflow from this store: two would make the same run, or the database, twice."""
+        """Let one process at a time write MLflow from this store: two would make the same run, or the database,
+        twice."""
         folder = self._store / "mlartifacts"
         folder.mkdir(parents=True, exist_ok=True)
         patience = time.monotonic() + _PATIENCE
@@ -183,5 +184,5 @@ def _belonging(sweep: TrackedSweep) -> dict[str, str]:
 
 
 def _seen(trial: TrackedTrial, parent: str) -> dict[str, Any]:
-    """What a trial's run was made of. A sweep that has got another run has lost those of its trials as well."""
+    """What a trial's run was made from. A sweep that has got another run has lost those of its trials as well."""
     return {**trial.seen(), "parent": parent}

@@ -1,4 +1,4 @@
-"""How far MLflow is with one run: ``tracked.json`` beside the records that it shows. May be deleted at any time."""
+"""How much of one run MLflow has: ``tracked.json`` beside the records that it shows. May be deleted at any time."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -8,7 +8,7 @@ from typing import Any
 from ablations.store import write_json
 
 DATABASE = "mlflow.db"
-"""Below the store: where runs are kept unless a tracking server is named."""
+"""File in the store where runs are kept unless a tracking server is named."""
 
 
 @dataclass(kw_only=True)
@@ -26,14 +26,14 @@ class Marker:
     points: str = ""
     """Digest of the points up to these steps."""
     parameters: list[str] = field(default_factory=list)
-    """Sent; they can never be changed."""
+    """Names of those sent; they can never be changed."""
     name: str = ""
     tags: str = ""
-    """Digest of those sent."""
+    """Digest of the tags sent."""
     data: str = ""
     """Digest of the names and keys of the data sent."""
     artifacts: dict[str, str] = field(default_factory=dict)
-    """Digest of those sent, by name."""
+    """Digests of the artifacts sent, by name."""
     status: str = ""
     seen: dict[str, Any] = field(default_factory=dict)
     """What the records looked like when all of them had been sent."""

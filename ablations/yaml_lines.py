@@ -1,7 +1,7 @@
 """Reads a YAML 1.2 file as plain values, and remembers the line of every key and item for error messages.
 
 What no sweep needs and no program could work with is refused here: integers beyond 64 bits, hundreds of levels, files
-that their aliases make of astronomical size.
+that aliases blow up to astronomical size.
 """
 
 import re
@@ -39,7 +39,8 @@ class Document:
     """The line, from 1, on which a key or a list item begins."""
 
     def line(self, path: Path_) -> int:
-        """The line of a place, or of the nearest place around it: of what is missing at the top the file's first."""
+        """The line of a place, or of the nearest place around it; for a key that is missing at the top, the file's
+        first."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.lines:
                 return self.lines[path[:length]]
@@ -91,14 +92,14 @@ def read_yaml(file: Path) -> Document:
         line = text.count("\n", 0, error.position) + 1
         problem = f"malformed YAML: {str(error).splitlines()[0]}"
         raise SweepError(Problem(file=file, line=line, problem=problem)) from None
-    except Exception as error:  # whatever the library makes of a tag or a key that does not fit
+    except Exception as error:  # whatever the library raises for a tag or a key that does not fit
         problem = f"malformed YAML: a tag or a key that does not fit ({error})"
         raise SweepError(Problem(file=file, problem=problem)) from None
     return Document(file=file, content=_plain(loaded, (), lines, file, ()), lines=lines)
 
 
 class _Constructor(RoundTripConstructor):
-    """Says where a scalar stands that looks like a number or a date and cannot be one."""
+    """Says where a scalar stands that looks like a number or a date but cannot be one."""
 
     def construct_non_recursive_object(self, node: Any, tag: str | None = None) -> Any:
         try:
