@@ -8,7 +8,7 @@ from ablations.store import object_in
 
 
 def sweep_folder(sweep: str, store: Path) -> Path:
-    """``store/sweeps/<name>``, given a sweep's name, its file, or a path to that very folder."""
+    """``store/sweeps/<name>``, given a sweep's name or its file. Raises ``BadInput`` where there is none."""
     name = sweep_name(sweep)
     folder = store / "sweeps" / name
     if (folder / "plan.json").is_file():

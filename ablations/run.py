@@ -1,6 +1,6 @@
 """``ablate run``: dispatches a sweep until every trial has ended, then writes MLflow and the report.
 
-After Ctrl-C, and after any kill, the same command continues. A run with nothing left to do only reads.
+After Ctrl-C, and after any kill, the same command continues. A run with nothing left to do starts no job.
 """
 
 import json

@@ -23,7 +23,7 @@ class Sent:
     unseen: int = 0
     """Looks in a row that did not find it."""
     over_since: float | None = None
-    """When SLURM first called it over while its own word was missing."""
+    """When SLURM first called it over."""
 
     @property
     def id(self) -> str | None:
