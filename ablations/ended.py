@@ -1,8 +1,8 @@
 """How the trials of a sweep ended: each in its ``record.json``, and all of them in ``trials.jsonl``, which has a line
 for each time a trial's record was written.
 
-Of several lines about a trial, the last counts. They repeat the trials' records without stages, metrics and tracebacks. A
-record or a line that does not hold what was written counts as missing: both are made again from the stages' records.
+Of several lines about a trial, the last counts. They repeat the trials' records without stages, metrics and tracebacks.
+A record or a line that does not hold what was written counts as missing: both are made again from the stages' records.
 """
 
 from collections.abc import Mapping

@@ -2,8 +2,8 @@
 
 A lease is a file ``lease-<n>`` created with ``O_EXCL``; its modification time is the holder's heartbeat. A holder on
 this machine is judged by its process alone: it holds as long as it is alive. A holder elsewhere that missed three beats
-counts as gone, by the file system's own clock for whoever wants the lease. Taking over creates ``lease-<n+1>``, which at most
-one contender can do, and removes the old file, by which a holder that only slept learns that it lost: a holder
+counts as gone, by the file system's own clock for whoever wants the lease. Taking over creates ``lease-<n+1>``, which
+at most one contender can do, and removes the old file, by which a holder that only slept learns that it lost: a holder
 therefore calls ``confirm`` before it commits anything.
 """
 

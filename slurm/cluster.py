@@ -37,9 +37,9 @@ class ClusterLauncher:
         capacity: int | None = None,
         just_ended: bool = False,
     ) -> None:
-        """``folder`` must be visible to every node; ``capacity`` counts where it is less than the profile's ``max_jobs``.
-        ``just_ended``: this is the last act of a job. Of many jobs that end together, one asks SLURM; for the others,
-        what the jobs wrote is enough."""
+        """``folder`` must be visible to every node; ``capacity`` counts where it is less than the profile's
+        ``max_jobs``. ``just_ended``: this is the last act of a job. Of many jobs that end together, one asks SLURM; for
+        the others, what the jobs wrote is enough."""
         profile = site.profile
         self._site = site
         self._home = Home(folder, slurm or Slurm())
