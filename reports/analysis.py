@@ -91,16 +91,17 @@ def analyse(results: Results) -> Analysis:
     """Compute every mean, difference and axis effect of the results."""
     means: dict[tuple[str, str], Estimate] = {}
     differences: dict[tuple[str, str], Difference] = {}
-    baseline = results.baseline
+    baseline, twins = results.baseline, _twins(results)
     for measure in (*results.headline, *results.details):
         strata = {arm.key: _strata(results, arm, measure) for arm in results.arms}
         filled = {arm: tables for arm, tables in strata.items() if tables and all(one.shape[1] for one in tables)}
         found = estimates(list(filled.values()), bounds=[measure.bounds] * len(filled))
         means |= {(arm, measure.key): mean for arm, mean in zip(filled, found, strict=True)}
         if baseline is not None:
-            against = {arm.key: [{arm.key: 1.0, baseline.key: -1.0}] for arm in results.arms if arm.key != baseline.key}
+            others = [arm.key for arm in results.arms if twins[arm.key] != twins[baseline.key]]
+            against = {twins[arm]: [{twins[arm]: 1.0, baseline.key: -1.0}] for arm in others}
             compared = compare(results, against, measure)
-            differences |= {(key, measure.key): difference for key, difference in compared.items()}
+            differences |= {(arm, measure.key): compared[twins[arm]] for arm in others if twins[arm] in compared}
     return Analysis(results=results, means=means, differences=differences, axis_effects=tuple(_axis_effects(results)))
 
 
@@ -170,10 +171,18 @@ def usable(results: Results, contrasts: Sequence[Contrast], measure: Measure) ->
     return [contrast for place, contrast in enumerate(contrasts) if place in kept]
 
 
+def _twins(results: Results) -> dict[str, str]:
+    """For each arm, the first one with the same trials: sweeps that are compared may share some, and a trial says
+    nothing about itself."""
+    trials = {arm.key: frozenset(trial.key for trial in results.trials(arm.key)) for arm in results.arms}
+    first: dict[frozenset[str], str] = {}
+    return {arm: first.setdefault(own, arm) if own else arm for arm, own in trials.items()}
+
+
 def _axis_effects(results: Results) -> list[AxisEffect]:
     by_values = {frozenset(arm.values.items()): arm for arm in results.arms if arm.values}
     effects: dict[tuple[str, str], list[Contrast]] = {}
-    references = reference_values(results)
+    references, twins = reference_values(results), _twins(results)
     for axis in results.plan["axes"]:
         name = axis["name"]
         for arm in results.arms:
@@ -181,7 +190,7 @@ def _axis_effects(results: Results) -> list[AxisEffect]:
             if value is None or value == references[name]:
                 continue
             partner = by_values.get(frozenset((dict(arm.values) | {name: references[name]}).items()))
-            if partner is not None:
+            if partner is not None and twins[partner.key] != twins[arm.key]:
                 effects.setdefault((name, value), []).append({arm.key: 1.0, partner.key: -1.0})
     found: dict[tuple[str, str], dict[str, Difference]] = {key: {} for key in effects}
     for measure in results.headline:

@@ -61,7 +61,7 @@ def test_the_sweep_is_an_axis_and_the_others_keep_their_reference(two):
 
 
 def test_two_sweeps_with_the_same_arms_do_not_become_one(tmp_path):
-    """The same trials under two names: equal keys of arms and trials."""
+    """The same trials under two names, equal keys of arms and trials: they are shown twice and say nothing new."""
     for name in ("one", "two"):
         write(tmp_path, name, {"pool": 30.0, "abstractor": 40.0})
     plan = (tmp_path / "sweeps/one/plan.json").read_text().replace('"name": "one"', '"name": "two"')
@@ -72,9 +72,46 @@ def test_two_sweeps_with_the_same_arms_do_not_become_one(tmp_path):
         (target / "record.json").write_bytes((path / "record.json").read_bytes())
     merged = merge([read_records(tmp_path / "sweeps" / name, store=tmp_path) for name in ("one", "two")])
     analysis = analyse(Results(merged))
-    (effect,) = (one for one in analysis.axis_effects if one.axis == "sweep")
-    assert effect.pairs == 2
-    assert effect.differences["eval/zero_shot"].estimate.mean == 0.0
+    assert [arm.label for arm in analysis.results.arms] == [
+        "one: pool",
+        "one: abstractor",
+        "two: pool",
+        "two: abstractor",
+    ]
+    assert "sweep" not in {one.axis for one in analysis.axis_effects}
+    key = "eval/zero_shot"
+    alone = analyse(Results(read_records(tmp_path / "sweeps" / "one", store=tmp_path)))
+    (own,) = (difference for (_, measure), difference in alone.differences.items() if measure == key)
+    compared = {arm: difference for (arm, measure), difference in analysis.differences.items() if measure == key}
+    assert [(found.estimate.mean, found.p_holm) for found in compared.values()] == [(own.estimate.mean, own.p_holm)] * 2
+    assert len({arm.partition("/")[2] for arm in compared}) == 1, "the baseline is not compared with itself"
+
+
+def test_values_are_the_same_if_they_set_the_same_whatever_they_are_called(tmp_path):
+    """As the repository's own mixes: 50/50 of one sweep is 100/0 of the other, and each has another 100/0."""
+    mixes = {"mix": {"100/0": [1, 0], "50/50": [1, 1]}, "ratio": {"100/0": [1, 1], "66/33": [1, 2]}}
+    for name, values in mixes.items():
+        arms = [
+            ArmRecord(label=label, values={"mix": label}, scores={"0": 10.0 * sum(setting)}, baseline=place == 0)
+            for place, (label, setting) in enumerate(values.items())
+        ]
+        options = {label: {"data.mix": setting} for label, setting in values.items()}
+        write_sweep(tmp_path, name, arms, axes=[axis("mix", options)], items=200)
+    merged = merge([read_records(tmp_path / "sweeps" / name, store=tmp_path) for name in mixes])
+    assert [arm["values"]["mix"] for arm in merged.plan["arms"]] == ["100/0", "50/50", "50/50", "66/33"]
+    arms = [ArmRecord(label="100/0", values={"mix": "100/0"}, scores={"0": 50.0}, baseline=True)]
+    write_sweep(tmp_path, "three", arms, axes=[axis("mix", {"100/0": {"data.mix": [9, 9]}})], items=200)
+    merged = merge([read_records(tmp_path / "sweeps" / name, store=tmp_path) for name in (*mixes, "three")])
+    assert merged.plan["arms"][-1]["values"]["mix"] == "100/0 (three)"
+    assert [value["label"] for value in merged.plan["axes"][1]["values"]] == [
+        "100/0",
+        "50/50",
+        "66/33",
+        "100/0 (three)",
+    ]
+    pairs = {(one.axis, one.value): one.pairs for one in analyse(Results(merged)).axis_effects}
+    assert pairs["sweep", "ratio"] == 1, "50/50 alone is in both"
+    assert ("sweep", "three") not in pairs
 
 
 def test_the_command_compares_and_finds_it_up_to_date(tmp_path, capsys):
