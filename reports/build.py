@@ -54,9 +54,10 @@ def _present(output: Path, digest: str, *, images: bool) -> dict[str, Any] | Non
     """The summary of the existing report, if it is complete and was made from the same records by the same program."""
     try:
         summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
-        current = summary["digest"] == digest and all((output / name).exists() for name in summary["files"])
+        whole = all((output / name).stat().st_size == size for name, size in summary["files"].items())
+        current = whole and summary["digest"] == digest
         wanted, problem = summary["images"]["wanted"], summary["images"]["problem"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     pictured = not images or (wanted and (not problem or problem == missing_browser()))
     return summary if current and pictured else None

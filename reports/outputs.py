@@ -116,7 +116,7 @@ def write_report(records: SweepRecords, *, output: Path, images: bool, digest: s
     summary |= {
         "figures": [{"name": figure.name, "problem": figure.problem} for figure in figures],
         "images": {"wanted": images, "problem": problem},
-        "files": sorted([*files, *pictures]),
+        "files": {name: (output / name).stat().st_size for name in sorted([*files, *pictures])},
         "digest": digest,
     }
     for name in before - set(summary["files"]):
