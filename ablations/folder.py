@@ -1,5 +1,6 @@
 """The folder of a sweep in the store, found by what a user calls it."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ def sweep_folder(sweep: str, store: Path) -> Path:
     name = sweep_name(sweep)
     folder = store / "sweeps" / name
     if (folder / "plan.json").is_file():
+        if name != sweep:
+            _warn_if_changed(Path(sweep), folder / "sweep.yaml")
         return folder
     known = sorted(path.parent.name for path in (store / "sweeps").glob("*/plan.json"))
     close = nearest(name, known)
@@ -42,6 +45,12 @@ def sweep_folders(sweep: str | None, store: Path) -> list[Path]:
 def submission_of(folder: Path) -> dict[str, Any] | None:
     """What ``submitted.json`` says; ``None`` for a sweep that was not submitted."""
     return object_in(folder / "submitted.json")
+
+
+def _warn_if_changed(file: Path, copy: Path) -> None:
+    """What the store has is of the sweep as it was run, and the file may say something else by now."""
+    if copy.is_file() and file.read_bytes() != copy.read_bytes():
+        print(f"{file} has changed since it was last run: this is about the sweep as it is in {copy}", file=sys.stderr)
 
 
 def _name_in(path: Path) -> str:

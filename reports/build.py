@@ -39,7 +39,7 @@ def _build(records: SweepRecords, *, output: Path, images: bool) -> dict[str, An
     try:
         if not is_free(output):
             raise ReportError(
-                f"{output}: this folder has files that are not part of a report, and one would overwrite some of them; "
+                f"{output}: this folder has files that are not part of a report, which a report could overwrite; "
                 "name a new or empty folder with --output"
             )
         return write_report(records, output=output, images=images, digest=digest)

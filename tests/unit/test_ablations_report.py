@@ -38,6 +38,18 @@ def test_a_sweep_is_found_by_name_and_by_its_file(store, tmp_path):
     assert sweep_folder("connector", store) == sweep_folder(str(file), store) == store / "sweeps" / "connector"
 
 
+def test_a_file_that_has_changed_since_is_said(store, tmp_path, capsys):
+    file, copy = tmp_path / "other.yaml", store / "sweeps/connector/sweep.yaml"
+    file.write_text("name: connector\nbase: micro\n")
+    copy.write_text(file.read_text())
+    sweep_folder(str(file), store)
+    sweep_folder("connector", store)
+    assert capsys.readouterr().err == ""
+    file.write_text("name: connector\nbase: mini\n")
+    sweep_folder(str(file), store)
+    assert str(copy) in capsys.readouterr().err
+
+
 def test_an_unknown_sweep_names_the_nearest_one(store):
     with pytest.raises(BadInput, match="did you mean 'connector'"):
         run("conector", store)
