@@ -15,6 +15,8 @@ MOST_ARMS = 7
 
 _IN_A_ROW = 4
 _PANEL, _LEFT, _RIGHT, _TOP, _PLOT, _BOTTOM, _LETTER = 200, 46, 8, 34, 150, 44, 6.6
+_SPREAD = 0.24
+"""Of the distance between two numbers of shots, the share over which the arms' points are spread."""
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 
 
@@ -26,7 +28,6 @@ def tasks(analysis: Analysis) -> Figure:
     arms = [arm for arm in arms if analysis.results.done(arm.key)][:MOST_ARMS]
     if not arms:
         raise ReportError("no arm has scores yet; run the sweep first")
-    shots = sorted({count for _, count in places})
     columns = min(_IN_A_ROW, len(names))
     rows = -(-len(names) // columns)
     panels = columns * (_LEFT + _PANEL + _RIGHT)
@@ -40,8 +41,9 @@ def tasks(analysis: Analysis) -> Figure:
         suffix = "" if number == 0 else str(number + 1)
         left, top = column * (_LEFT + _PANEL + _RIGHT) + _LEFT, 1 - (row * (_TOP + _PLOT + _BOTTOM) + _TOP) / height
         domain = (left / width, (left + _PANEL) / width)
+        shots = sorted(count for task, count in places if task == name)
         for place, arm in enumerate(arms):
-            trace = _trace(analysis, arm, [places.get((name, count)) for count in shots], shots, place, len(arms))
+            trace = _trace(analysis, arm, [places[name, count] for count in shots], shots, place, len(arms))
             traces.append(trace | {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "showlegend": number == 0})
         unit = next(measure.unit for (task, _), measure in places.items() if task == name)
         parts[f"xaxis{suffix}"] = base | {
@@ -59,15 +61,15 @@ def tasks(analysis: Analysis) -> Figure:
 
 
 def _trace(
-    analysis: Analysis, arm: Arm, measures: Sequence[Measure | None], shots: Sequence[int], place: int, count: int
+    analysis: Analysis, arm: Arm, measures: Sequence[Measure], shots: Sequence[int], place: int, count: int
 ) -> dict[str, Any]:
     """One arm's trace, shifted sideways a little so that the arms' intervals do not cover each other."""
     known = [
         (number, mean, measure)
         for number, measure in enumerate(measures)
-        if measure is not None and (mean := analysis.mean(arm, measure)) is not None
+        if (mean := analysis.mean(arm, measure)) is not None
     ]
-    aside = 0.0 if count == 1 else 0.5 * (place / (count - 1) - 0.5)
+    aside = 0.0 if count == 1 else _SPREAD * (place / (count - 1) - 0.5)
     colour = OKABE_ITO[place % len(OKABE_ITO)]
     return {
         "type": "scatter",

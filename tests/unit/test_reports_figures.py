@@ -354,3 +354,14 @@ def test_every_task_has_a_panel_with_the_arms_scores(tmp_path):
     assert first.name.endswith("†")
     assert first.y == pytest.approx((33.4, 57.4, 61.2), abs=0.7)
     assert all(length > 0 for length in first.error_y.array)
+
+
+def test_points_stand_at_their_shots_and_a_panel_has_only_the_shots_of_its_task(tmp_path):
+    arms = [ArmRecord(label=f"arm {number}", baseline=number == 0) for number in range(7)]
+    figure = tasks(load(write_sweep(tmp_path, "many", arms, items=100)))
+    for trace in figure.data[:7]:
+        assert [round(x) for x in trace.x] == [0, 1, 2]
+        assert max(abs(x - round(x)) for x in trace.x) <= 0.125
+    assert figure.layout.xaxis.ticktext == ("0", "4", "8")
+    assert texts(figure)[2] == "<b>text core</b> (%)"
+    assert (figure.layout.xaxis3.ticktext, figure.layout.xaxis3.range) == (("0",), (-0.5, 0.5))
