@@ -168,7 +168,7 @@ def _table(analysis: Analysis, measures: Sequence[Measure], *, name: str, captio
         caption=caption,
         columns=heads(measures),
         rows=tuple(rows),
-        notes=notes(analysis),
+        notes=notes(analysis, measures),
     )
 
 
@@ -177,8 +177,8 @@ def seeds_of(analysis: Analysis, arm: Arm) -> str:
     return f"{len(analysis.results.done(arm.key))}/{len(analysis.results.trials(arm.key))}"
 
 
-def notes(analysis: Analysis) -> tuple[str, ...]:
-    """What the numbers of the tables mean, as sentences."""
+def notes(analysis: Analysis, measures: Sequence[Measure]) -> tuple[str, ...]:
+    """What the numbers of a table of these measures mean, as sentences."""
     results = analysis.results
     if results.planned_seeds > 1:
         first = "Mean ± half-width of the 95 % interval over seeds and items; scores in percent, CIDEr-D as it is."
@@ -193,17 +193,19 @@ def notes(analysis: Analysis) -> tuple[str, ...]:
     )
     if results.baseline is None:
         second = "The sweep has no baseline, so no arm is compared with one. Bold: highest."
-    return first, second, items_note(analysis)
+    return first, second, items_note(analysis, measures)
 
 
-def items_note(analysis: Analysis) -> str:
-    """How many items stand behind each of the paper's columns; arms may have fewer."""
+def items_note(analysis: Analysis, measures: Sequence[Measure]) -> str:
+    """How many items stand behind each column; arms may have fewer."""
     counts = {
         measure.label: max(
             (mean.items for arm in analysis.results.arms if (mean := analysis.mean(arm, measure))), default=0
         )
-        for measure in analysis.results.headline
+        for measure in measures
     }
+    if len(set(counts.values())) == 1:
+        return f"Items of one seed: {max(counts.values()):,} in every column."
     return f"Items of one seed: {', '.join(f'{label} {count:,}' for label, count in counts.items())}."
 
 

@@ -56,6 +56,12 @@ def test_every_task_has_a_table_of_all_its_metrics(analysis):
     assert tables["task_colour"].columns[:3] == ("exact, 0-shot", "value, 0-shot", "exact, 4-shot")
 
 
+def test_the_number_of_items_is_that_of_the_table_s_own_columns(analysis):
+    headline = headline_table(analysis)
+    assert headline.notes[-1] == "Items of one seed: 0-shot 2,000, 4-shot 2,000, 8-shot 2,000, TextCore 1,000."
+    assert {table.notes[-1] for table in task_tables(analysis)} == {"Items of one seed: 1,000 in every column."}
+
+
 def test_effects_are_signed(analysis):
     row = effects_table(analysis).rows[0]
     assert row.label == "mix: captions against mixed"
