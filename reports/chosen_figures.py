@@ -82,8 +82,9 @@ _OTHERS: dict[str, _Kind] = {
         draw=effects,
         fits=lambda _: True,
         caption=(
-            "Effect of each value of each axis, paired by seed and item, with 95 % intervals; the grey band is the "
-            f"margin. At most {MOST_ROWS} rows; the table has all."
+            "Effect of each value of each axis, paired by seed and item. The bars are 95 % intervals, the grey band is "
+            "the margin. Within the margin is decided by the 90 % interval (two one-sided tests at 5 %), so the bar of "
+            f"such an effect may reach a little beyond the band. At most {MOST_ROWS} rows; the table has all."
         ),
     ),
     "tasks": _Kind(
