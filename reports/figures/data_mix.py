@@ -20,6 +20,10 @@ _ROW = 20  # height of a legend row
 _MOST_SERIES = 7
 """Most series of a figure that the sweep does not ask for."""
 _LABEL = 42  # height of a rotated value label with its star
+_TITLE_SIZES = (18, 13)
+"""Largest and smallest font size of a panel's title."""
+_TITLE_LETTER = 0.54
+"""Width of its letters over its font size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,6 @@ def mixes(contents: Sequence[Mix]) -> Figure:
         row, place = divmod(index, columns)
         left = place * (_LEFT + FIGURE_5.plot_width + _RIGHT) + _LEFT
         top = row * (top_margin + FIGURE_5.plot_height + _BOTTOM) + top_margin
-        letter = f"<b>({content.letter})</b> " if content.letter else ""
         panel = _Panel(
             content=content,
             box=boxes[index],
@@ -80,7 +83,6 @@ def mixes(contents: Sequence[Mix]) -> Figure:
             suffix="" if index == 0 else str(index + 1),
             x_domain=(left / width, (left + FIGURE_5.plot_width) / width),
             y_domain=(1 - (top + FIGURE_5.plot_height) / height, 1 - top / height),
-            caption=letter + verbatim(content.title),
         )
         traces += panel.traces
         parts["annotations"] += panel.annotations
@@ -101,7 +103,6 @@ class _Panel:
         suffix: str,
         x_domain: tuple[float, float],
         y_domain: tuple[float, float],
-        caption: str,
     ) -> None:
         columns, names, bars = content.columns, content.names, content.bars
         width = bar_width(len(bars))
@@ -141,9 +142,8 @@ class _Panel:
                 "yshift": -62,
                 "xanchor": "center",
                 "yanchor": "bottom",
-                "text": caption,
                 "showarrow": False,
-                "font": {"family": SERIF, "size": 18},
+                **_title(content),
             }
         )
         self.layout = {
@@ -172,6 +172,20 @@ class _Panel:
             ),
             f"legend{suffix}": box.layout((x_domain[0] + x_domain[1]) / 2, y_domain[1]),
         }
+
+
+def _title(content: Mix) -> dict[str, Any]:
+    """A panel's title and its font: as small as it must be to fit, and cut where even the smallest does not."""
+    letter = f"<b>({content.letter})</b> " if content.letter else ""
+    largest, smallest = _TITLE_SIZES
+    taken = 4 if letter else 0
+    # centred below the plot, which is closer to the right edge than to the left
+    room = (FIGURE_5.plot_width + 2 * _RIGHT) / _TITLE_LETTER
+    most, title = int(room / smallest) - taken, content.title
+    if len(title) > most:
+        title = f"{title[: most - 1].rstrip()}…"
+    size = max(smallest, min(largest, int(room / max(1, len(title) + taken))))
+    return {"text": letter + verbatim(title), "font": {"family": SERIF, "size": size}}
 
 
 def _mix(analysis: Analysis) -> Mix:

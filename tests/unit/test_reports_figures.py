@@ -99,6 +99,22 @@ def test_four_sweeps_are_four_lettered_panels(tmp_path):
     assert {trace.xaxis for trace in figure.data[-2:]} == {"x4"}
 
 
+@pytest.mark.parametrize(
+    ("title", "shown", "size"),
+    [
+        ("Caption Mixing", "Caption Mixing", 18),
+        ("Caption/Interleaved Mixing; Image/Text-Only Mixing Ablation & more", None, 14),
+        ("one sweep and another; " * 9, "one sweep and another; " * 3 + "one sw…", 13),
+    ],
+)
+def test_a_long_title_gets_smaller_and_then_shorter(tmp_path, title, shown, size):
+    arms = [ArmRecord(label=label) for label in "ab"]
+    figure = data_mix(load(write_sweep(tmp_path, "mix", arms, title=title)))
+    annotation = next(one for one in figure.layout.annotations if one.yref == "paper")
+    assert annotation.text == (title.replace("&", "&amp;") if shown is None else shown)
+    assert annotation.font.size == size
+
+
 def test_missing_arms_keep_their_slot_and_say_why(tmp_path):
     arms = [
         ArmRecord(label="one", values={"mix": "one"}),
