@@ -5,7 +5,7 @@ white gap and slanted strokes between them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reports.analysis import Analysis
@@ -17,6 +17,8 @@ from reports.records import ReportError
 from reports.style import FIGURE_4, SANS, frame_axis, layout, legend, verbatim
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 8, 44, 50
+_APART = 12
+"""Least distance between two labelled ticks on both sides of a break, which keeps their labels apart."""
 _GAP = 0.02  # of the panel's height, between the stretches of a broken axis
 _MOST_GROUPS = 12
 """Most groups of a figure that the sweep does not ask for."""
@@ -111,7 +113,7 @@ def draw(bars: Bars) -> Figure:
     columns = bars.columns
     reaches = [one.reach for one in bars.table.values() if one.reach is not None]
     percent = all(one.percent for one in columns)
-    stretches = broken_range(reaches, percent=percent)
+    stretches = _parted(broken_range(reaches, percent=percent))
     width = len(columns) * (_LEFT + FIGURE_4.plot_width + _RIGHT)
     height = _TOP + FIGURE_4.plot_height + _BOTTOM
     bottom, top = _BOTTOM / height, 1 - _TOP / height
@@ -146,6 +148,22 @@ def draw(bars: Bars) -> Figure:
     box = legend(x=0.5, xanchor="center", y=1 - 6 / height, yanchor="top", xref="container", yref="container")
     margin = {"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False}
     return figure(traces, layout(width=width, height=height, margin=margin, legend=box, **parts))
+
+
+def _parted(stretches: tuple[ValueRange, ...]) -> tuple[ValueRange, ...]:
+    """The stretches, without the tick at one edge of a break where the labels at both edges would overlap."""
+    if len(stretches) == 1 or not all(stretch.ticks for stretch in stretches):
+        return stretches
+    below, above = stretches
+    height = FIGURE_4.plot_height * (1 - _GAP) / 2
+    apart = FIGURE_4.plot_height * _GAP
+    apart += height * (below.high - below.ticks[-1]) / (below.high - below.low)
+    apart += height * (above.ticks[0] - above.low) / (above.high - above.low)
+    if apart >= _APART:
+        return stretches
+    if len(below.ticks) > 1:
+        return replace(below, ticks=below.ticks[:-1]), above
+    return below, replace(above, ticks=above.ticks[1:])
 
 
 def _rows(bars: Bars, column: Column) -> dict[str, list[Bar]]:

@@ -182,6 +182,18 @@ def test_every_number_of_the_connector_figure_stands_once_on_its_own_part_of_the
     assert len(numbers) == 27
 
 
+def test_ticks_at_both_edges_of_a_break_do_not_overlap(tmp_path):
+    kinds = {kind: {"encoder.objective": kind} for kind in ("clip", "aim")}
+    scores = {"0": 37.0, "4": 58.0, "8": 66.0, "text_core": 0.0}
+    arms = [
+        ArmRecord(label=kind, values={"kind": kind}, settings=settings, scores=scores)
+        for kind, settings in kinds.items()
+    ]
+    layout = encoder(load(write_sweep(tmp_path, "e", arms, axes=[axis("kind", kinds)], seeds=(0,)))).layout
+    assert (layout.yaxis.range[1], layout.yaxis2.range[0]) == (40, 55)
+    assert (layout.yaxis.tickvals[-1], layout.yaxis2.tickvals[0]) == (38, 56)
+
+
 def test_the_axis_is_whole_where_the_scores_leave_no_gap(tmp_path):
     figure = connector(load(write_paper_connector(tmp_path, seeds=(0, 1, 2), items=200, seed_spread=3.0)))
     assert "yaxis4" not in figure.layout
