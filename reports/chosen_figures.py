@@ -17,6 +17,7 @@ from reports.figures.interaction import crossed_pairs, interaction
 from reports.figures.learning import MOST_ARMS, learning
 from reports.figures.learning_rate import has_rates, learning_rate
 from reports.figures.learning_rate_published import learning_rate_published
+from reports.figures.panels import has_broken_axis
 from reports.figures.published import published_curves, published_figure
 from reports.figures.steps import MOST_ARMS as MOST_SCORED
 from reports.figures.steps import has_steps, steps
@@ -40,19 +41,22 @@ class _Kind:
     caption: str
     adapts: bool = True
     """Whether it takes the page's colours; those in the paper's style stay black on white."""
+    breaks: bool = False
+    """Whether its value axis may be broken."""
 
 
 _BARS = (
     " Error bars: 95 % intervals over seeds and items, cut at the ends of the scale; none with a single seed. "
     "* fewer seeds than planned. An empty slot is an arm without scores, or no arm."
 )
+_BROKEN = " The value axis is broken where the scores leave a gap."
 _PAPERS: dict[str, _Kind] = {
     "connector": _Kind(
         draw=connector,
         fits=has_connectors,
-        caption="Connectors in the layout of MM1's Fig. 4. The value axis is broken where the scores leave a gap."
-        + _BARS,
+        caption="Connectors in the layout of MM1's Fig. 4." + _BARS,
         adapts=False,
+        breaks=True,
     ),
     "data_mix": _Kind(
         draw=data_mix,
@@ -65,6 +69,7 @@ _PAPERS: dict[str, _Kind] = {
         fits=has_encoders,
         caption="Image encoders by pre-training objective, in the layout of MM1's Fig. 4." + _BARS,
         adapts=False,
+        breaks=True,
     ),
     "learning_rate": _Kind(
         draw=learning_rate,
@@ -157,9 +162,11 @@ def chosen_figures(analysis: Analysis, beside: Beside) -> list[PageFigure]:
 
 def _drawn(analysis: Analysis, name: str, kind: _Kind) -> PageFigure:
     try:
-        return PageFigure(name=name, caption=kind.caption, figure=kind.draw(analysis), adapts=kind.adapts)
+        figure = kind.draw(analysis)
     except ReportError as error:
         return PageFigure(name=name, caption="", figure=None, problem=str(error))
+    caption = kind.caption + (_BROKEN if kind.breaks and has_broken_axis(figure) else "")
+    return PageFigure(name=name, caption=caption, figure=figure, adapts=kind.adapts)
 
 
 def _with_published(analysis: Analysis, figure: PageFigure, beside: Beside) -> PageFigure:

@@ -150,6 +150,11 @@ def draw(bars: Bars) -> Figure:
     return figure(traces, layout(width=width, height=height, margin=margin, legend=box, **parts))
 
 
+def has_broken_axis(figure: Figure) -> bool:
+    """Whether the value axis of a figure of bars is broken: its only shapes are the strokes at the breaks."""
+    return bool(figure.layout.shapes)
+
+
 def _parted(stretches: tuple[ValueRange, ...]) -> tuple[ValueRange, ...]:
     """The stretches, without the tick at one edge of a break where the labels at both edges would overlap."""
     if len(stretches) == 1 or not all(stretch.ticks for stretch in stretches):

@@ -228,6 +228,15 @@ def test_the_paper_s_figures_come_where_a_sweep_has_their_axes_or_are_chosen(tmp
     assert [figure["name"] for figure in build(folder)["figures"]] == ["data_mix", "effects", "tasks", "learning"]
 
 
+def test_a_caption_speaks_of_a_broken_axis_where_it_is_broken(tmp_path):
+    said = {}
+    for folder, options in (("gap", {}), ("none", {"seeds": (0, 1, 2), "items": 200, "seed_spread": 3.0})):
+        sweep = write_paper_connector(tmp_path / folder, **options)
+        build(sweep)
+        said[folder] = "The value axis is broken" in (sweep / "report" / "index.html").read_text(encoding="utf-8")
+    assert said == {"gap": True, "none": False}
+
+
 def test_all_that_is_shown_is_there_for_other_programs(tmp_path):
     folder = write_paper_connector(tmp_path, items=50, seeds=(0, 1, 2), seed_spread=1.0)
     build(folder)
