@@ -20,6 +20,8 @@ SIZES_ARE = "parameters of the decoder, without embeddings"
 _LEFT, _PANEL, _BETWEEN, _RIGHT, _TOP, _PLOT, _BOTTOM = 62, 360, 84, 16, 74, 220, 56
 _FEW = 6
 """Most values that are labelled one by one on their axis."""
+_MOST_BESIDE_BAND = 4
+"""Most sizes beside which the legend's one line has room for the name of the band."""
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 
@@ -53,7 +55,7 @@ def learning_rate(analysis: Analysis) -> Figure:
     vertical = (_BOTTOM / height, (_BOTTOM + _PLOT) / height)
     rates = [rate for arms in tried.values() for rate, _ in arms]
     sizes = [size * factor for size in tried for factor in (1 / 1.6, 1.0, 1.6 * (BEYOND if law else 1.0))]
-    lines = law_lines(law, min(tried), max(tried))
+    lines = law_lines(law, min(tried), max(tried), band_named=len(tried) <= _MOST_BESIDE_BAND)
     everywhere = [*rates, *(rate for line in lines for rate in line["y"])]
     small = {"font": {"family": SERIF, "size": 15}, "standoff": 4}
     return figure(
@@ -89,7 +91,13 @@ def learning_rate(analysis: Analysis) -> Figure:
                 title={"text": f"best {verbatim(rate_word(axis))}", **small},
                 **rate_decades(everywhere),
             ),
-            legend=legend(x=0.5, xanchor="center", y=1 - 6 / height, yanchor="top"),
+            legend=legend(
+                x=0.5,
+                xanchor="center",
+                y=1 - 6 / height,
+                yanchor="top",
+                title={"text": "parameters ", "side": "left", "font": {"size": 13}},
+            ),
             annotations=[_formula(law, points, domains[1], vertical[1])],
         ),
     )
@@ -159,8 +167,13 @@ def best_points(points: Sequence[Best], sizes: Sequence[int]) -> list[dict[str, 
     return traces
 
 
-def law_lines(law: PowerLaw | None, smallest: float, largest: float) -> list[dict[str, Any]]:
-    """The fitted law with its interval, from a little below the smallest size to ``BEYOND`` times the largest."""
+def law_lines(
+    law: PowerLaw | None, smallest: float, largest: float, *, band_named: bool = True
+) -> list[dict[str, Any]]:
+    """The fitted law with its interval, from a little below the smallest size to ``BEYOND`` times the largest.
+
+    ``band_named``: whether the legend has the interval.
+    """
     if law is None:
         return []
     sizes = spread(smallest / 1.4, largest * BEYOND)
@@ -168,7 +181,9 @@ def law_lines(law: PowerLaw | None, smallest: float, largest: float) -> list[dic
     band = {
         "type": "scatter",
         "mode": "lines",
-        "showlegend": False,
+        "name": "95 % interval of one more training",
+        "showlegend": band_named,
+        "legendrank": 1001,  # last in the legend, though drawn first
         "x": [*sizes, *reversed(sizes)],
         "y": [*(upper for _, upper in bands), *(lower for lower, _ in reversed(bands))],
         "line": {"width": 0},

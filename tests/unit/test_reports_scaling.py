@@ -117,6 +117,10 @@ def test_the_figure_shows_every_rate_and_the_line(tmp_path):
     slope = np.polyfit(np.log(fitted.x), np.log(fitted.y), 1)[0]
     assert slope == pytest.approx(-2.5 * log(2) / (2 * log(10)))
     assert f"{slope:.2f}".replace("-", "−") in figure.layout.annotations[0].text
+    assert figure.layout.legend.title.text.strip() == "parameters"
+    assert [trace.name for trace in figure.data if trace.fill and trace.showlegend] == [
+        "95 % interval of one more training"
+    ]
 
 
 def test_the_figure_refuses_what_it_cannot_mean(tmp_path):
