@@ -19,6 +19,8 @@ class Provenance:
     hosts: Mapping[str, int]
     meanings: Mapping[str, Mapping[str, int]]
     """Versions of each kind of stage."""
+    splits: Mapping[str, int]
+    """Splits of the data that the scores are of."""
     seconds: float
     """Time of all stages together, each counted once."""
     world: bool
@@ -32,6 +34,7 @@ def provenance(records: SweepRecords, trials: Sequence[Trial]) -> Provenance:
     hosts: Counter[str] = Counter()
     versions: dict[str, Counter[str]] = {}
     meanings: dict[str, Counter[str]] = {}
+    splits: Counter[str] = Counter()
     seconds = 0.0
     for kind, key in stages:
         record = records.stages.get((kind, key), {})
@@ -42,12 +45,15 @@ def provenance(records: SweepRecords, trials: Sequence[Trial]) -> Provenance:
         for package, version in (made.get("versions") or {}).items():
             versions.setdefault(package, Counter())[str(version)] += 1
         meanings.setdefault(kind, Counter())[str(record.get("version"))] += 1
+        if split := record.get("config", {}).get("evaluation", {}).get("split"):
+            splits[str(split)] += 1
         seconds += float(made.get("seconds") or 0.0)
     return Provenance(
         commits=_sorted(commits),
         versions={package: _sorted(versions[package]) for package in sorted(versions)},
         hosts=_sorted(hosts),
         meanings={kind: _sorted(meanings[kind]) for kind in sorted(meanings)},
+        splits=_sorted(splits),
         seconds=seconds,
         world=any(kind == "world" for kind, _ in stages),
     )
@@ -56,6 +62,10 @@ def provenance(records: SweepRecords, trials: Sequence[Trial]) -> Provenance:
 def warnings(found: Provenance, trials: Sequence[Trial]) -> list[str]:
     """What a reader must know before believing a comparison, as sentences; most serious first."""
     said = []
+    if len(found.splits) > 1:
+        said.append(f"Compared trials were scored on different splits of the data: {_counted(found.splits)}.")
+    elif "validation" in found.splits:
+        said.append("Scores are of the validation split, which is for choosing settings.")
     if len(found.commits) > 1:
         said.append(f"Compared trials were made by different code: {_counted(found.commits)} (stages each).")
     elif any("changes" in commit for commit in found.commits):

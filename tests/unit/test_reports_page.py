@@ -138,6 +138,28 @@ def test_different_code_among_compared_trials_is_a_warning(tmp_path):
     assert not any("torch" in warning for warning in warnings)
 
 
+def test_scores_of_the_validation_split_are_a_warning(tmp_path):
+    folder = mixed_sweep(tmp_path)
+    paths = sorted((tmp_path / "evaluate").glob("*/record.json"))
+
+    def warnings(*splits):
+        for path, split in zip(paths, splits, strict=True):
+            record = json.loads(path.read_text())
+            record["config"] = {"evaluation": {"split": split}}
+            path.write_text(json.dumps(record))
+        return [warning for warning in build(folder)["warnings"] if "split" in warning]
+
+    others = len(paths) - 1
+    assert warnings("test", *["test"] * others) == []
+    assert warnings("validation", *["validation"] * others) == [
+        "Scores are of the validation split, which is for choosing settings."
+    ]
+    assert "which is for choosing settings" in (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert warnings("validation", *["test"] * others) == [
+        f"Compared trials were scored on different splits of the data: test ({others}), validation (1)."
+    ]
+
+
 def test_one_seed_says_what_it_cannot_know(tmp_path):
     summary = build(mixed_sweep(tmp_path, seeds=(0,)))
     assert any("One seed" in warning for warning in summary["warnings"])
