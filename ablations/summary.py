@@ -70,7 +70,10 @@ def _print_differences(summary: Mapping[str, Any], console: Console) -> None:
         console.print(f"No arm differs significantly from the baseline ({baseline}).")
         if summary["power"]:
             seen = ", ".join(f"{sight['label']} {sight['typical']:.1f}" for sight in summary["power"])
-            console.print(f"This sweep could have seen differences from about these on, in points: {seen}.")
+            console.print(
+                "Before Holm's adjustment, this sweep could have seen differences from about these on, in points: "
+                f"{seen}."
+            )
         return
     against = "the baseline" if baseline == "baseline" else f"the baseline ({baseline})"
     console.print(f"Different from {against}; 95 % intervals, p adjusted by Holm:")
