@@ -123,6 +123,15 @@ def test_the_terminal_shows_scores_differences_and_failures(store, capsys):
     assert "late, seed 0" not in text
 
 
+def test_what_could_have_been_seen_is_said_to_be_before_the_adjustment(tmp_path, capsys):
+    arms = [ArmRecord(label="one", baseline=True), ArmRecord(label="other")]
+    write_sweep(tmp_path, "alike", arms, seed_spread=1.0)
+    assert run("alike", tmp_path, json_output=False) == OK
+    text = " ".join(capsys.readouterr().out.split())
+    assert "No arm differs significantly from the baseline (one)." in text
+    assert "Before Holm's adjustment, this sweep could have seen differences from about these on, in points: 0-" in text
+
+
 def test_a_sweep_without_scores_prints_without_columns(tmp_path, capsys):
     write_sweep(tmp_path, "none", [ArmRecord(label="one", states=dict.fromkeys(range(3), "missing"))])
     assert run("none", tmp_path, json_output=False) == OK
