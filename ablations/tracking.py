@@ -8,6 +8,7 @@ MLflow is imported only when there is something to write, or to ask.
 
 import json
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ablations import moved_database
 from ablations.lease import Lease, LeaseHeld, LeaseLost, acquire
 from ablations.mlflow_access import TrackingError, all_runs, mlflow_client, mlflow_errors, without_password
 from ablations.run_writer import RunWriter
@@ -52,6 +54,8 @@ class Tracker:
             if not self._is_behind(sweep, kept):
                 return False
             with self._alone() as lease:
+                if self._was_moved(sweep):
+                    self._set_aside()
                 self._write_sweep(sweep, kept, lease)
                 return True
         except LeaseLost as lost:
@@ -79,8 +83,26 @@ class Tracker:
         marker = Marker.read(path, self._shown)
         return Marker(path=path, uri=self._shown) if kept is not None and marker.run not in kept else marker
 
+    def _was_moved(self, sweep: TrackedSweep) -> bool:
+        """Whether our database was made where the store was before, or in the store that this one is a copy of."""
+        sweeps = {sweep.name, *(path.parent.name for path in (self._store / "sweeps").glob("*/plan.json"))}
+        return self._owns_database and moved_database.names_another_place(
+            self._store / DATABASE, self._store / "mlartifacts", sweeps
+        )
+
+    def _set_aside(self) -> None:
+        aside = moved_database.set_aside(self._store / DATABASE)
+        print(
+            f"the store was moved or copied: {DATABASE} names the place where it was, so it is kept as {aside.name} "
+            "and made anew from the records; models that were registered there are registered again by "
+            "`ablate register`",
+            file=sys.stderr,
+        )
+
     def _kept(self, sweep: TrackedSweep, *, check: bool) -> set[str] | None:
         """The runs that MLflow has of a sweep; ``None`` if the markers are trusted."""
+        if self._was_moved(sweep):
+            return set()
         if self.uri.startswith("sqlite:///"):
             place = quote(self.uri.removeprefix("sqlite:///"))
             try:

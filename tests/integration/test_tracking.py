@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import urllib.request
 from collections import Counter
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -394,6 +396,73 @@ def test_a_damaged_database_is_left_alone_and_may_be_deleted(made):
     database(made).unlink()
     sync_in_process(made)
     assert_whole(made, fresh_client(made), database(made))
+
+
+def at(made: TrackedFolder, store: Path) -> TrackedFolder:
+    """The same sweep in a store that was moved or copied."""
+    there = copy(made)
+    there.store, there.folder = store, store / "sweeps" / made.folder.name
+    return there
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def assert_artifacts_within(made: TrackedFolder) -> None:
+    for kind in ("sweep", "trial"):
+        for run in runs(client(made), kind=kind).values():
+            assert run.info.artifact_uri.startswith((made.store / "mlartifacts").as_uri())
+
+
+def test_a_copied_store_leaves_the_one_it_was_copied_from_alone(made, tmp_path, capsys):
+    finish(made)
+    Tracker(None, made.store).sync(made.folder)
+    shutil.copytree(made.store, tmp_path / "the copy")
+    copied = at(made, tmp_path / "the copy")
+    before = contents(made.store)
+    made_otherwise = copied.folder / "trials" / made.trials[0].key / "record.json"
+    made_otherwise.write_text(made_otherwise.read_text().replace('"seconds": 30.0', '"seconds": 31.0'))
+    assert sync("small", store=copied.store, tracking_uri=None, json_output=True) == OK
+    said = capsys.readouterr()
+    assert json.loads(said.out)[0]["written"]
+    (line,) = [line for line in said.err.splitlines() if "mlflow.db" in line]
+    assert "mlflow.db.moved-1" in line
+    assert_whole(copied, client(copied), database(copied))
+    assert_artifacts_within(copied)
+    assert (copied.store / "mlflow.db.moved-1").read_bytes() == before["mlflow.db"]
+    assert not Tracker(None, copied.store).sync(copied.folder)
+    assert not Tracker(None, made.store).sync(made.folder)
+    assert contents(made.store) == before
+    assert "moved-" not in capsys.readouterr().err
+
+
+def test_a_moved_store_is_whole_and_the_old_place_stays_gone(made, tmp_path):
+    finish(made)
+    Tracker(None, made.store).sync(made.folder)
+    (made.store / "mlflow.db.moved-1").write_text("of an earlier move")
+    moved = at(made, tmp_path / "elsewhere" / "store")
+    moved.store.parent.mkdir()
+    made.store.rename(moved.store)
+    assert Tracker(None, moved.store).sync(moved.folder)
+    assert not made.store.exists()
+    assert (moved.store / "mlflow.db.moved-1").read_text() == "of an earlier move"
+    assert (moved.store / "mlflow.db.moved-2").exists()
+    assert_whole(moved, client(moved), database(moved))
+    assert_artifacts_within(moved)
+    restored, problems = restore(f"sqlite:///{database(moved)}", "small", tmp_path / "restored")
+    assert problems == []
+    assert len(list(restored.glob("trials/*/record.json"))) == 2
+
+
+def test_a_store_that_has_two_names_keeps_its_database(made, tmp_path):
+    finish(made)
+    Tracker(None, made.store).sync(made.folder)
+    made.store.rename(tmp_path / "elsewhere")
+    made.store.symlink_to(tmp_path / "elsewhere")
+    Tracker(None, made.store).sync(made.folder)
+    assert not list(made.store.glob("mlflow.db.moved-*"))
+    assert_whole(made, client(made), database(made))
 
 
 def test_two_that_sync_at_once_do_it_once(made):
