@@ -39,6 +39,12 @@ def pack(folder: Path, store: Path, trial: Mapping[str, Any], predictions: str) 
     return out.getvalue()
 
 
+def sources(folder: Path, store: Path, trial: Mapping[str, Any]) -> dict[str, Path]:
+    """The files, by their names in the archive, from which ``pack`` makes it; those that are missing as well."""
+    predictions = f"evaluate/{trial['key']}/work/predictions.jsonl"
+    return {**dict(_files(folder, store, trial)), predictions: store / predictions}
+
+
 def unpack(content: bytes, store: Path) -> None:
     """Write an archive's files into a store. Raises ``BadArchive``, in which case nothing was written."""
     try:

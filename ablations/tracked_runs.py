@@ -142,6 +142,7 @@ class TrackedTrial:
             "record": (record := _stamp(self.folder / "record.json")),
             "unfinished": self.sweep.unfinished if record is None else None,
             **{kind: _stamp(self._spool(kind)) for kind in ("encoder", "pretrain")},
+            "archive": None if record is None else digest(self._archived()),
         }
 
     def content(self) -> RunContent:
@@ -175,6 +176,12 @@ class TrackedTrial:
             started=min((one.time for one in trained), default=None),
             ended=None if state == "running" else ended,
         )
+
+    def _archived(self) -> dict[str, list[int] | None]:
+        """What the archive is made of: a stage that is done again, because its record was damaged, need not change the
+        trial's record."""
+        sources = record_archive.sources(self.sweep.folder, self.sweep.store, self.trial)
+        return {name: _stamp(path) for name, path in sources.items()}
 
     def _archive(self, sample: list[str]) -> bytes:
         return record_archive.pack(self.sweep.folder, self.sweep.store, self.trial, "".join(sample))

@@ -72,6 +72,26 @@ def test_what_mlflow_does_not_have_is_said(synced, tmp_path, capsys):
     assert "1 of 5 ended trials have no records.zip" in said
 
 
+def test_a_record_that_was_damaged_when_it_was_synced_is_sent_again_once_it_is_whole(tmp_path, capsys):
+    """The trial's own record stays as it is: the stage that was done again came to the same scores."""
+    store, uri = tmp_path / "store", f"sqlite:///{tmp_path}/elsewhere.db"
+    folder = write(store)
+    key = json.loads((folder / "plan.json").read_text())["trials"][0]["key"]
+    record = store / "evaluate" / key / "record.json"
+    whole = record.read_bytes()
+    record.write_bytes(whole[:100])
+    assert sync("kinds", store=store, tracking_uri=uri, json_output=True) == OK
+    assert from_mlflow("kinds", uri, tmp_path / "damaged") == TRIALS_FAILED
+    record.write_bytes(whole)
+    capsys.readouterr()
+    for written in (True, False):
+        assert sync("kinds", store=store, tracking_uri=uri, json_output=True) == OK
+        assert json.loads(capsys.readouterr().out)[0]["written"] == written
+    assert from_mlflow("kinds", uri, tmp_path / "there") == OK
+    assert report(["kinds"], store=store, output=tmp_path / "here", images=False, json_output=True) == OK
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+
+
 def test_names_and_addresses_that_are_wrong_are_mistakes(synced, tmp_path):
     _, uri = synced
     with pytest.raises(BadInput, match="did you mean 'kinds'"):

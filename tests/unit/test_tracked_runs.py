@@ -125,6 +125,27 @@ def test_what_is_seen_changes_with_the_content(made):
     assert len({json.dumps(one) for one in seen}) == len(seen)
 
 
+def test_a_stage_that_is_done_again_is_seen_though_the_trial_stays_as_it_was(made):
+    """Its record was damaged, for one: the archive that was made of it has to be sent again."""
+    trial = made.trials[0]
+    made.run(trial)
+    before = only(made).seen()
+    work = made.store / "evaluate" / trial.key / "work"
+    for path in [
+        *(made.store / stage.kind / stage.key / "record.json" for stage in trial.stages),
+        work / "item_scores.npz",
+        work / "questions.jsonl",
+        work / "predictions.jsonl",
+    ]:
+        whole = path.read_bytes() if path.exists() else b""
+        path.write_bytes(whole + b" ")
+        damaged = only(made).seen()
+        assert damaged != before, path
+        path.write_bytes(whole)
+        assert only(made).seen() != damaged, path
+        before = only(made).seen()
+
+
 def test_the_sweep_counts_its_trials_and_ends_with_the_last(made):
     for number, trial in enumerate(made.trials):
         assert tracked(made).content().state == "stopped"
