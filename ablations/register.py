@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ablations.ended import read_ended
-from ablations.errors import OK, BadInput, nearest
+from ablations.errors import OK, BadInput, StoreError, nearest
 from ablations.folder import sweep_folder
 from ablations.invocation import command
 from ablations.mlflow_access import mlflow_client, mlflow_errors
+from ablations.store import StageFolder, Store
 from ablations.tracking import Tracker
 
 ALIAS = "best"
@@ -29,8 +30,8 @@ def register(
     """Copy a trial's trained model to its run and register it; a trial registered before keeps its version.
 
     ``trial``: by default the finished one with the best objective. ``name``: of the model, by default the sweep's.
-    Raises ``BadInput`` where there is no such trial or no model of it, ``TrackingError`` where MLflow cannot be
-    written.
+    Raises ``BadInput`` where there is no such trial or no model of it, ``StoreError`` where its files are damaged,
+    ``TrackingError`` where MLflow cannot be written.
     """
     folder = sweep_folder(sweep, store)
     plan = json.loads((folder / "plan.json").read_bytes())
@@ -81,16 +82,29 @@ def _chosen(folder: Path, plan: Mapping[str, Any], key: str | None) -> Mapping[s
 
 
 def _model_files(store: Path, planned: Mapping[str, Any]) -> list[Path]:
-    """The weights with their configuration, and the tokenizer that goes with them."""
-    works = {stage["kind"]: store / stage["kind"] / stage["key"] / "work" for stage in planned["stages"]}
-    files = [works["pretrain"] / name for name in _MODEL]
+    """The weights with their configuration, and the tokenizer that goes with them; all as they were written, since a
+    registered model keeps what it was given. Raises ``BadInput``, ``StoreError``."""
+    stages = {stage["kind"]: Store(store).stage(stage["kind"], stage["key"]) for stage in planned["stages"]}
+    trained = stages["pretrain"]
+    files = [trained.work / name for name in _MODEL]
+    used = [trained]
+    for kind in ("tokenizer", "world"):
+        if kind in stages and (path := stages[kind].work / "tokenizer.json").is_file():
+            files.append(path)
+            used.append(stages[kind])
+    for stage in used:
+        if (damage := stage.damage()) is not None:
+            raise StoreError(f"{stage.path / 'record.json'} {damage}; {_remedy(stages)}")
     missing = next((path for path in files if not path.is_file()), None)
     if missing is not None:
-        raise BadInput(f"{missing}: missing; `ablate run` with the sweep file trains it again")
-    files += [
-        path for kind in ("tokenizer", "world") if kind in works and (path := works[kind] / "tokenizer.json").is_file()
-    ]
+        raise BadInput(f"{missing}: missing; {_remedy(stages)}")
     return files
+
+
+def _remedy(stages: Mapping[str, StageFolder]) -> str:
+    """A trial that has its scores is done, whatever became of its weights."""
+    scores = stages["evaluate"].path / "record.json"
+    return f"delete {scores}, and `ablate run` with the sweep file redoes the stage and scores the trial again"
 
 
 def _version(client: Any, model: str, run: str, planned: Mapping[str, Any], files: list[Path]) -> str:

@@ -69,6 +69,17 @@ class StageFolder:
             return None
         return record
 
+    def damage(self) -> str | None:
+        """What is wrong with the record or the files it names, which are read as well; ``None`` if nothing is. Changes
+        nothing."""
+        try:
+            self._check(read_object(self.path / "record.json"), contents=True)
+        except FileNotFoundError:
+            return "is missing"
+        except Damaged as damage:
+            return str(damage)
+        return None
+
     def files(self) -> dict[str, dict[str, Any]]:
         """Size and checksum, by name, of the files that the stage leaves to others; not of those it kept for itself on
         the way."""
