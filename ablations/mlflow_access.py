@@ -4,9 +4,16 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from typing import Any
 
 from ablations.errors import STORE_UNUSABLE, AblationError, BadInput
+
+_SERVERS = ("http", "https", "databricks")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""Databases that MLflow writes to; the driver may follow, as in ``postgresql+psycopg2``."""
+_PLUGINS = "mlflow.tracking_store"
+"""Where packages that let MLflow write elsewhere say so, by the scheme of their addresses."""
 
 
 class TrackingError(AblationError):
@@ -16,10 +23,22 @@ class TrackingError(AblationError):
 
 
 def tracking_address(uri: str | None) -> str | None:
-    """An address as a user gave it; ``None`` if there is none. Raises ``BadInput`` for a folder or a file's name."""
-    if uri and (uri.startswith("file:") or not (":" in uri or uri == "databricks")):
+    """An address as a user gave it; ``None`` if there is none. Raises ``BadInput`` for what MLflow cannot write to,
+    before anything is trained."""
+    if uri and not _can_be_written(uri):
         raise _no_address(uri)
     return uri or None
+
+
+def _can_be_written(uri: str) -> bool:
+    """Whether MLflow, or a plugin of it that is installed, writes to addresses of this kind. Imports no MLflow."""
+    if uri == "databricks":
+        return True
+    scheme, colon, _ = uri.partition(":")
+    if not colon or scheme == "file":  # MLflow has a folder of files for what has no scheme
+        return False
+    database, _, _ = scheme.partition("+")
+    return scheme in _SERVERS or database in _DATABASES or scheme in entry_points(group=_PLUGINS).names
 
 
 def mlflow_client(uri: str) -> Any:

@@ -13,7 +13,8 @@ from sweep_files import write
 
 from ablations import cli, preview
 from ablations.configuration import leaves
-from ablations.errors import EXIT_CODES, StoreError
+from ablations.errors import EXIT_CODES, BadInput, StoreError
+from ablations.mlflow_access import tracking_address
 from ablations.plan import make_plan
 from ablations.stages import Stage
 from ablations.sweep_file import read_sweep
@@ -119,6 +120,53 @@ def test_a_folder_is_no_mlflow(ablate, capsys, tmp_path, command, option, addres
     assert address in shown
     assert "sqlite:///" in shown
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://me:secret@host/mlflow", "http+tls://me:secret@host", "postgres://me:secret@host/mlflow", "host:5000"],
+)
+@pytest.mark.parametrize(
+    ("command", "option"), [("run", "--tracking-uri"), ("sync", "--tracking-uri"), ("report", "--from-mlflow")]
+)
+def test_an_mlflow_that_cannot_be_written_is_refused_before_anything_is_trained(
+    ablate, capsys, tmp_path, command, option, address
+):
+    file = write(tmp_path, SWEEP)
+    before = files(tmp_path)
+    assert ablate(command, file, option, address) == 2
+    shown = capsys.readouterr().err
+    assert "not the address of a server or a database" in shown
+    assert "secret" not in shown
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://host:5000",
+        "https://host",
+        "databricks",
+        "databricks://profile",
+        "sqlite:///a.db",
+        "postgresql+psycopg2://me@host/a",
+        "mysql+pymysql://host/a",
+        "mssql://host/a",
+    ],
+)
+def test_every_address_that_mlflow_writes_to_is_taken(address):
+    assert tracking_address(address) == address
+
+
+def test_an_mlflow_plugin_adds_its_own_addresses(tmp_path, monkeypatch):
+    with pytest.raises(BadInput):
+        tracking_address("tower://host")
+    plugin = tmp_path / "tower-1.0.dist-info"
+    plugin.mkdir()
+    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: tower\nVersion: 1.0\n")
+    (plugin / "entry_points.txt").write_text("[mlflow.tracking_store]\ntower = tower:Store\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert tracking_address("tower://host") == "tower://host"
 
 
 def test_plan_says_what_a_sweep_comes_to(ablate, capsys, tmp_path):
