@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.errors import BadInput, nearest
-from ablations.mlflow_access import all_runs, mlflow_client, mlflow_errors
+from ablations.mlflow_access import all_runs, mlflow_client, mlflow_errors, without_password
 from ablations.record_archive import NAME, BadArchive, unpack
 
 
@@ -19,6 +19,7 @@ def restore(uri: str, sweep: str, store: Path) -> tuple[Path, list[str]]:
     such sweep, ``TrackingError`` where it cannot be read.
     """
     with mlflow_errors(uri):
+        _refuse_absent_file(uri)
         client = mlflow_client(uri)
         experiment = client.get_experiment_by_name(sweep)
         if experiment is None:
@@ -42,6 +43,20 @@ def restore(uri: str, sweep: str, store: Path) -> tuple[Path, list[str]]:
         if len(sweeps) > 1:
             problems.append(f"MLflow has {len(sweeps)} sweeps of this name, from as many stores; this is the newest")
         return folder, problems
+
+
+def _refuse_absent_file(uri: str) -> None:
+    """MLflow would make a database of a name that was mistyped."""
+    from sqlalchemy import make_url
+
+    if not uri.startswith("sqlite"):
+        return
+    file = make_url(uri).database
+    if not file or not (file.startswith("file:") or Path(file).is_file()):
+        raise BadInput(
+            f"{without_password(uri)}: there is no such database; allowed is one that `ablate sync` wrote, such as "
+            "sqlite:///STORE/mlflow.db (--from-mlflow)"
+        )
 
 
 def _unpack_trials(client: Any, runs: list[Any], store: Path) -> list[str]:

@@ -101,6 +101,15 @@ def test_names_and_addresses_that_are_wrong_are_mistakes(synced, tmp_path):
     assert not (tmp_path / "there").exists()
 
 
+@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite"])
+def test_a_database_that_is_not_there_is_not_made(tmp_path, monkeypatch, scheme):
+    monkeypatch.chdir(tmp_path)
+    for file in ("nothere.db", f"{tmp_path}/nothere.db", "no folder/nothere.db", ""):
+        with pytest.raises(BadInput, match="no such database"):
+            from_mlflow("kinds", f"{scheme}:///{file}", tmp_path / "there")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_archive_comes_back_as_it_was(tmp_path):
     folder = write(tmp_path / "store")
     trial = {"key": next((folder / "trials").iterdir()).name, "stages": []}
