@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from ablations.errors import AblationError
 from slurm.parent import die_with
 
 _SECONDS_APART = 15.0
@@ -117,7 +118,8 @@ def main(parent: str, folder: str, store: str, uri: str | None = None) -> None:
             answer = "done"
         except Exception as error:
             traceback.print_exc()
-            answer = " ".join(f"{type(error).__name__}: {error}".split())
+            said = str(error) if isinstance(error, AblationError) else f"{type(error).__name__}: {error}"
+            answer = " ".join(said.split())
         print(answer, file=answers, flush=True)
 
 
