@@ -94,17 +94,19 @@ def _model_files(store: Path, planned: Mapping[str, Any]) -> list[Path]:
             used.append(stages[kind])
     for stage in used:
         if (damage := stage.damage()) is not None:
-            raise StoreError(f"{stage.path / 'record.json'} {damage}; {_remedy(stages)}")
+            raise StoreError(f"{stage.path / 'record.json'} {damage}; {_remedy(stage, stages['evaluate'])}")
     missing = next((path for path in files if not path.is_file()), None)
     if missing is not None:
-        raise BadInput(f"{missing}: missing; {_remedy(stages)}")
+        raise BadInput(f"{missing}: missing; {_remedy(trained, stages['evaluate'])}")
     return files
 
 
-def _remedy(stages: Mapping[str, StageFolder]) -> str:
-    """A trial that has its scores is done, whatever became of its weights."""
-    scores = stages["evaluate"].path / "record.json"
-    return f"delete {scores}, and `ablate run` with the sweep file redoes the stage and scores the trial again"
+def _remedy(stage: StageFolder, scored: StageFolder) -> str:
+    """A trial that has its scores is done, whatever became of its weights; so its scores go as well."""
+    records = [one.path / "record.json" for one in (stage, scored)]
+    there = " and ".join(str(path) for path in records if path.exists())
+    step = f"delete {there}, and " if there else ""
+    return f"{step}`ablate run` with the sweep file redoes the stage and scores the trial again"
 
 
 def _version(client: Any, model: str, run: str, planned: Mapping[str, Any], files: list[Path]) -> str:
