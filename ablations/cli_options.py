@@ -21,7 +21,9 @@ StoreOrProfiles = Annotated[
 ]
 SweepFile = Annotated[Path, typer.Argument(help="A sweep file (YAML).", show_default=False)]
 Sweep = Annotated[str, typer.Argument(help="A sweep's name, or its file.", show_default=False)]
+SweepOrAll = Annotated[str | None, typer.Argument(help="A sweep's name, or its file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Jobs to run in parallel. [default: one per core, or per GPU]", show_default=False),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ablations.cli_options import DEFAULT_STORE, Json, Store, StudyUrl, Sweep, TrackingUri
+from ablations.cli_options import DEFAULT_STORE, Json, Store, StudyUrl, Sweep, SweepOrAll, TrackingUri
 from ablations.mlflow_access import tracking_address
 
 app = typer.Typer(rich_markup_mode=None)
@@ -52,7 +52,7 @@ def report(
 
 @app.command()
 def sync(
-    sweep: Annotated[str | None, typer.Argument(help="A sweep's name, or its file.", show_default=False)] = None,
+    sweep: SweepOrAll = None,
     store: Store = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     json_output: Json = False,
@@ -90,7 +90,7 @@ def register(
 
 @app.command()
 def dashboard(
-    sweep: Annotated[str | None, typer.Argument(help="A sweep's name, or its file.", show_default=False)] = None,
+    sweep: SweepOrAll = None,
     store: Store = DEFAULT_STORE,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
     tracking_uri: TrackingUri = None,

@@ -7,6 +7,7 @@ import typer
 from ablations.cli_options import (
     DEFAULT_STORE,
     Json,
+    Quiet,
     Store,
     StoreOrProfiles,
     StudyUrl,
@@ -60,7 +61,7 @@ def run(
     tracking_uri: TrackingUri = None,
     study: StudyUrl = None,
     json_output: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
 ) -> int:
     """Run a sweep to its end, or continue it.
 
@@ -111,7 +112,7 @@ def watch(
     store: Store = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     json_output: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
 ) -> int:
     """Show a sweep live until it ends, then update MLflow and write the report. Ctrl-C stops only the watching."""
     from ablations.watch import watch as watch_sweep

@@ -91,17 +91,17 @@ def analyse(results: Results) -> Analysis:
     """Compute every mean, difference and axis effect of the results."""
     means: dict[tuple[str, str], Estimate] = {}
     differences: dict[tuple[str, str], Difference] = {}
-    baseline, twins = results.baseline, _twins(results)
+    baseline, trials = results.baseline, _trials(results)
     for measure in (*results.headline, *results.details):
         strata = {arm.key: _strata(results, arm, measure) for arm in results.arms}
         filled = {arm: tables for arm, tables in strata.items() if tables and all(one.shape[1] for one in tables)}
         found = estimates(list(filled.values()), bounds=[measure.bounds] * len(filled))
         means |= {(arm, measure.key): mean for arm, mean in zip(filled, found, strict=True)}
         if baseline is not None:
-            others = [arm.key for arm in results.arms if twins[arm.key] != twins[baseline.key]]
-            against = {twins[arm]: [{twins[arm]: 1.0, baseline.key: -1.0}] for arm in others}
+            others = {key: own for key, own in trials.items() if not own & trials[baseline.key]}
+            against = {own: [{key: 1.0, baseline.key: -1.0}] for key, own in others.items()}  # equal ones are one test
             compared = compare(results, against, measure)
-            differences |= {(arm, measure.key): compared[twins[arm]] for arm in others if twins[arm] in compared}
+            differences |= {(key, measure.key): compared[own] for key, own in others.items() if own in compared}
     return Analysis(results=results, means=means, differences=differences, axis_effects=tuple(_axis_effects(results)))
 
 
@@ -171,18 +171,16 @@ def usable(results: Results, contrasts: Sequence[Contrast], measure: Measure) ->
     return [contrast for place, contrast in enumerate(contrasts) if place in kept]
 
 
-def _twins(results: Results) -> dict[str, str]:
-    """For each arm, the first one with the same trials: sweeps that are compared may share some, and a trial says
-    nothing about itself."""
-    trials = {arm.key: frozenset(trial.key for trial in results.trials(arm.key)) for arm in results.arms}
-    first: dict[frozenset[str], str] = {}
-    return {arm: first.setdefault(own, arm) if own else arm for arm, own in trials.items()}
+def _trials(results: Results) -> dict[str, frozenset[str]]:
+    """The keys of each arm's planned trials. Sweeps that are compared may share some, and a trial says nothing about
+    itself."""
+    return {arm.key: frozenset(trial.key for trial in results.trials(arm.key)) for arm in results.arms}
 
 
 def _axis_effects(results: Results) -> list[AxisEffect]:
     by_values = {frozenset(arm.values.items()): arm for arm in results.arms if arm.values}
     effects: dict[tuple[str, str], list[Contrast]] = {}
-    references, twins = reference_values(results), _twins(results)
+    references, trials = reference_values(results), _trials(results)
     for axis in results.plan["axes"]:
         name = axis["name"]
         for arm in results.arms:
@@ -190,7 +188,7 @@ def _axis_effects(results: Results) -> list[AxisEffect]:
             if value is None or value == references[name]:
                 continue
             partner = by_values.get(frozenset((dict(arm.values) | {name: references[name]}).items()))
-            if partner is not None and twins[partner.key] != twins[arm.key]:
+            if partner is not None and not trials[partner.key] & trials[arm.key]:
                 effects.setdefault((name, value), []).append({arm.key: 1.0, partner.key: -1.0})
     found: dict[tuple[str, str], dict[str, Difference]] = {key: {} for key in effects}
     for measure in results.headline:

@@ -87,6 +87,27 @@ def test_two_sweeps_with_the_same_arms_do_not_become_one(tmp_path):
     assert len({arm.partition("/")[2] for arm in compared}) == 1, "the baseline is not compared with itself"
 
 
+def test_an_arm_with_further_seeds_is_not_compared_with_the_trials_it_shares(tmp_path):
+    write(tmp_path, "one", {"pool": 30.0, "abstractor": 40.0}, seeds=(0, 1))
+    write(tmp_path, "two", {"pool": 30.0, "abstractor": 40.0}, seeds=(0, 1, 2))
+    records = [read_records(tmp_path / "sweeps" / name, store=tmp_path) for name in ("one", "two")]
+    keys = {(trial.arm, trial.seed): trial.key for trial in records[0].trials}
+    known = {arm["label"]: arm["key"] for arm in records[0].plan["arms"]}
+    plan = json.loads((tmp_path / "sweeps/two/plan.json").read_text())
+    labels = {arm["key"]: arm["label"] for arm in plan["arms"]}
+    for trial in plan["trials"]:
+        shared = keys.get((known[labels[trial["arm"]]], trial["seed"]))
+        if shared is not None:
+            (tmp_path / "sweeps/two/trials" / trial["key"]).rename(tmp_path / "sweeps/two/trials" / shared)
+            trial.update(json.loads(json.dumps(trial).replace(trial["key"], shared)))
+    (tmp_path / "sweeps/two/plan.json").write_text(json.dumps(plan))
+    records[1] = read_records(tmp_path / "sweeps/two", store=tmp_path)
+    analysis = analyse(Results(merge(records)))
+    compared = {arm.label for arm in analysis.results.arms if (arm.key, "eval/zero_shot") in analysis.differences}
+    assert compared == {"one: pool", "two: pool"}
+    assert "sweep" not in {one.axis for one in analysis.axis_effects}
+
+
 def test_values_are_the_same_if_they_set_the_same_whatever_they_are_called(tmp_path):
     """As the repository's own mixes: 50/50 of one sweep is 100/0 of the other, and each has another 100/0."""
     mixes = {"mix": {"100/0": [1, 0], "50/50": [1, 1]}, "ratio": {"100/0": [1, 1], "66/33": [1, 2]}}
