@@ -192,7 +192,8 @@ def _axes(raw: SweepFile, design: Design | None, document: Document, problems: l
     if raw.arms:
         problems.append(document.problem(("arms",), "needs design: list"))
     if not raw.axes and design is not None:
-        problems.append(document.problem(("axes",), "is empty; name at least one key that varies"))
+        state = "is empty" if "axes" in document.content else "is missing"
+        problems.append(document.problem(("axes",), f"{state}; name at least one key that varies"))
     return read_axes(raw.axes, document, problems, drawn=isinstance(design, Random | Search))
 
 

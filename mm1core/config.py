@@ -38,6 +38,10 @@ def _require_not_negative(value: float, key: str) -> None:
     _require(value >= 0, key, f"{value} must not be negative")
 
 
+def _require_share(value: float, key: str) -> None:
+    _require(0 <= value <= 1, key, f"{value} must be a share between 0 and 1")
+
+
 def _require_seed(value: int, key: str) -> None:
     _require(0 <= value < 2**32, key, f"{value} must lie between 0 and 2**32 - 1")
 
@@ -271,7 +275,7 @@ class WorldConfig:
         _require(self.fact_names <= 150, "data.world.fact_names", f"{self.fact_names}: there are only 150 names")
         _require(1 <= self.dialects <= 3, "data.world.dialects", f"{self.dialects} must be 1, 2 or 3")
         for name in ("alt_text", "wrong_colour", "off_image"):
-            _require(0 <= getattr(self, name) <= 1, f"data.world.{name}", "must be a share between 0 and 1")
+            _require_share(getattr(self, name), f"data.world.{name}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,8 +299,12 @@ class FilesConfig:
 
     def __post_init__(self) -> None:
         _require(len(self.paths) > 0, "data.sources.*.paths", "is empty; name at least one file or pattern")
-        _require(0 <= self.held_out < 0.5, "data.sources.*.held_out", "must be a share of at least 0 and below 0.5")
-        _require(0 <= self.max_broken <= 1, "data.sources.*.max_broken", "must be a share between 0 and 1")
+        _require(
+            0 <= self.held_out < 0.5,
+            "data.sources.*.held_out",
+            f"{self.held_out} must be a share of at least 0 and below 0.5",
+        )
+        _require_share(self.max_broken, "data.sources.*.max_broken")
         _require_positive(self.max_pixels, "data.sources.*.max_pixels")
 
 
@@ -403,8 +411,8 @@ class OptimisationConfig:
         )
         for name in ("weight_decay", "warmup_steps"):
             _require_not_negative(getattr(self, name), f"optimisation.{name}")
-        _require(0 <= self.decay_start <= 1, "optimisation.decay_start", "must be a share between 0 and 1")
-        _require(0 <= self.final_fraction <= 1, "optimisation.final_fraction", "must be a share between 0 and 1")
+        _require_share(self.decay_start, "optimisation.decay_start")
+        _require_share(self.final_fraction, "optimisation.final_fraction")
         _require_positive(self.gradient_clip, "optimisation.gradient_clip")
 
 
